@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -36,7 +37,7 @@ from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
-from server.review import asking, ranking
+from server.review import asking, ranking, rereading
 from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
@@ -98,7 +99,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering]
+        reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
+        rereads = Background.every(rereading.EVERY_S, reread, name="words", at_once=True)
+        backgrounds = [transcription, publishing, viewing, ready, ordering, rereads]
         for background in backgrounds:
             background.start()
             stack.callback(background.close)

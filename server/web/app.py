@@ -17,7 +17,7 @@ from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.releases.sheet import ModelSheet
 from server.voice.speech import SpokenTexts
-from server.web import api, batch, by_ear, deeds, installable, media, moments_page, page, teach, words
+from server.web import api, batch, by_ear, deeds, installable, media, moments_page, page, review_api, teach
 from server.web.guard import Guard
 from server.web.page import PageRenderer, ReviewDesk
 from server.web.review import Reviews
@@ -60,12 +60,12 @@ def create_app(
     pages = PageRenderer(model, may_teach=lessons is not None)
     desk = ReviewDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
+    app.include_router(review_api.router(store, dataset, reviews, clock))
     app.include_router(media.router(dataset.folder))
     app.include_router(moments_page.router(desk))  # before /moments/{id}
     app.include_router(page.router(desk, models))
     app.include_router(deeds.router(desk))
     app.include_router(by_ear.router(desk, SpokenTexts(clock)))
-    app.include_router(words.router())
     app.include_router(installable.router(pages))
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:

@@ -13,14 +13,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ConfigDict, Field
 
 from server.database.store import Store
 from server.review import batches, decisions
 from server.review.batches import AlikeMoments
-from server.web import view
+from server.web import person, view
 from server.web.api import ReviewRequest
 from server.web.page import PageRenderer
 from server.web.review import MAX_ROW_ID, ReviewOutcome, Reviews
@@ -84,10 +84,10 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
         return shown(done=done)
 
     @routes.post("/batch")
-    def decide(form: Annotated[BatchForm, Form()]) -> Response:
+    def decide(form: Annotated[BatchForm, Form()], request: Request) -> Response:
         if not form.chosen:
             return shown(ReviewOutcome(422, "Tick the moments that it is about first."), typed=form.text)
-        outcome = reviews.decide_all(form.chosen, form.action, text=form.text)
+        outcome = reviews.decide_all(form.chosen, form.action, by=person.of(request), text=form.text)
         if outcome.status == 200:
             return RedirectResponse(f"/batch?done={len(set(form.chosen))}#status", status_code=303)
         return shown(outcome, typed=form.text if form.action == "edit" else "", chosen=form.chosen)

@@ -1,4 +1,4 @@
-"""What stands beside a moment on its page: the moments before and after it on the walk, who has it, what people left."""
+"""What stands beside a moment on its page: those before and after it on the walk, who has it, what people left."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from server.dataset.sample_row import SampleRow
 from server.database.store import Store
+from server.dataset.sample_row import SampleRow
 from server.review import decisions, leases, marks, near
 from server.review.leases import Lease
 from server.review.marks import MomentMarks, ReviewComment
-from server.web import filters
+from server.web import review
 from server.web.person import Person
 
 
@@ -86,7 +86,7 @@ def sentences(left: MomentMarks, held_by: str) -> tuple[str, ...]:
 
 
 def _links(row: SampleRow, others: Sequence[SampleRow], who: Person) -> tuple[WalkLink, ...]:
-    return tuple(_link(row, other) for other in others if filters.sees(who, other))
+    return tuple(_link(row, other) for other in others if review.may_see(who, other))
 
 
 def _link(row: SampleRow, other: SampleRow) -> WalkLink:

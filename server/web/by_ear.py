@@ -4,11 +4,11 @@
     POST /api/ear/{sample_id}/do     {"act", "text", "row_id", "done"} → {"parts", "go_on", "offers"}
     POST /api/ear/undo               {"done"}                     → as next, with what was taken back before it
     GET  /api/ear/{sample_id}/say    ?what=moment|wearer|1…9      → {"parts"}
-    GET  /api/ear/phrase             ?name=help|welcome|unheard|paused   → {"parts"}
+    GET  /api/ear/phrase             ?name=                       → {"parts"}: one of the fixed sentences
     GET  /ear/sound/{token}          WAV
 
-A part is {"text", "kind", "sound"}: `sound` is the address of what is played, a WAV of the server's voice or a file of the
-dataset. Only the person who was given a token hears it (`server.voice.speech`).
+A part is {"text", "kind", "sound"}: `sound` is the address of what is played, a WAV of the server's voice or a file of
+the dataset. Only the person who was given a token hears it (`server.voice.speech`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from server.voice.speech import SpokenTexts
 from server.web import beside, ear_words, filters, person, view
 from server.web.api import MAX_TYPED
 from server.web.ear_words import EarPart
-from server.web.filters import FilterQuery
+from server.web.filters import PageSearch
 from server.web.page import ReviewDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome
@@ -82,7 +82,7 @@ class EarDesk:
     def next(self, who: Person, done: int, before: tuple[EarPart, ...] = ()) -> dict[str, Any]:
         """The next moment of the queue, taken for this person; id "" where there is none. before: what is said first"""
         store, now_s = self.desk.store, self.desk.clock.utc_s()
-        wanted = filters.wanted(FilterQuery.model_validate({}), who)
+        wanted = filters.wanted(PageSearch.model_validate({}), who)
         turn = turns.next_for(store, who.name, wanted, now_s=now_s)
         if turn is None:
             return {"id": "", "row_id": "", "parts": self.played(who, (*before, EarPart(ear_words.DONE)))}
@@ -108,7 +108,7 @@ class EarDesk:
         """How many moments wait for this person."""
         if who.wearers is None:
             return decisions.counts(self.desk.store)["pending"]
-        return searching.count(self.desk.store, filters.wanted(FilterQuery.model_validate({}), who))
+        return searching.count(self.desk.store, filters.wanted(PageSearch.model_validate({}), who))
 
     def do(self, who: Person, row: SampleRow, asked: _EarDecision) -> tuple[int, dict[str, Any]]:
         """Carry out a key; (HTTP status, what is said and whether to go on)."""
@@ -119,9 +119,7 @@ class EarDesk:
             marks.skip(store, row.sample_id, who.name, now_s=now_s)
             told = "Skipped." if asked.act == "skip" else "Marked as difficult, for somebody else."
             return 200, {"parts": self.played(who, (EarPart(told),)), "go_on": True, "offers": []}
-        outcome = self.desk.reviews.decide(
-            row.sample_id, asked.act, row_id=asked.row_id, reviewer=who.name, text=asked.text
-        )
+        outcome = self.desk.reviews.decide(row.sample_id, asked.act, row_id=asked.row_id, by=who, text=asked.text)
         return outcome.status, self._answer(who, outcome, asked)
 
     def _answer(self, who: Person, outcome: ReviewOutcome, asked: _EarDecision) -> dict[str, Any]:
@@ -159,7 +157,7 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
     @routes.post("/api/ear/undo")
     def undo(request: Request, asked: _NextAsked) -> dict[str, Any]:
         who = person.of(request)
-        outcome = desk.reviews.undo(reviewer=who.name)
+        outcome = desk.reviews.undo(by=who)
         if outcome.row is None or outcome.status != 200:
             return {"id": "", "refused": True, "parts": ear.played(who, (EarPart(outcome.reason),))}
         leases.take(desk.store, outcome.row.sample_id, who.name, now_s=desk.clock.utc_s())

@@ -16,8 +16,8 @@ from server.review import decisions
 
 MOST = 9
 UNSURE_BELOW = 0.8
-"""A correction that was heard with less than this must be listened to before it is accepted: at 0.8 one in five is wrong,
-as far as the recogniser knows itself."""
+"""A correction that was heard with less than this must be listened to before it is accepted: at 0.8 one in five is
+wrong, as far as the recogniser knows itself."""
 
 
 @dataclass(frozen=True, slots=True)

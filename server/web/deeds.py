@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.dataset.sample_row import SampleRow
 from server.review import decisions, marks, near
-from server.web import filters, person, view
+from server.web import filters, person, review, view
 from server.web.filters import MAX_WITHIN
 from server.web.page import ReviewDesk, onward
 from server.web.person import Person
@@ -92,14 +92,14 @@ def router(desk: ReviewDesk) -> APIRouter:
         who, read = person.of(request), [form.row_id, *form.chosen]
         if any(desk.find(row_id.rpartition("#")[0], who) is None for row_id in read):
             return desk.missing(sample_id)
-        outcome = desk.reviews.decide_all(read, form.action, reviewer=who.name)
+        outcome = desk.reviews.decide_all(read, form.action, by=who)
         if outcome.status != 200:
             return desk.moment(request, outcome, query=filters.read(form.within))
         return RedirectResponse(onward(form.within, done=sample_id), 303)
 
     @routes.post("/undo")
     def undo(request: Request, within: Annotated[str, Form(max_length=MAX_WITHIN)] = "") -> Response:
-        outcome = desk.reviews.undo(reviewer=person.of(request).name)
+        outcome = desk.reviews.undo(by=person.of(request))
         if outcome.row is None:
             return desk.pages.trouble(outcome.status, outcome.reason)
         query = urlencode({"told": "undone", "within": within})
@@ -109,7 +109,8 @@ def router(desk: ReviewDesk) -> APIRouter:
 
 
 def _mark(desk: ReviewDesk, request: Request, row: SampleRow, form: _MarkForm) -> Response:
-    who, now_s, sample_id = person.of(request).name, desk.clock.utc_s(), row.sample_id
+    by, now_s, sample_id = person.of(request), desk.clock.utc_s(), row.sample_id
+    who = by.name
     match form.mark:
         case "skip":
             marks.skip(desk.store, sample_id, who, now_s=now_s)
@@ -122,7 +123,7 @@ def _mark(desk: ReviewDesk, request: Request, row: SampleRow, form: _MarkForm) -
             marks.mark_difficult(desk.store, sample_id, who, difficult=False, now_s=now_s)
             return RedirectResponse(f"/moments/{sample_id}?told=easy", 303)
         case "return":
-            outcome = desk.reviews.decide(sample_id, "return", row_id=form.row_id, reviewer=who)
+            outcome = desk.reviews.decide(sample_id, "return", row_id=form.row_id, by=by)
             if outcome.status != 200:
                 return desk.moment(request, outcome, query=filters.read(form.within))
             return RedirectResponse(f"/moments/{sample_id}?told=returned", 303)
@@ -151,7 +152,7 @@ def _alike(desk: ReviewDesk, who: Person, row: SampleRow) -> list[AlikeMoment]:
     if decisions.objection(row) is not None or row.state != "pending":
         return []
     found = near.beside(desk.store, desk.dataset, row)
-    return [_shown(other) for other in found if filters.sees(who, other)]
+    return [_shown(other) for other in found if review.may_see(who, other)]
 
 
 def _shown(row: SampleRow) -> AlikeMoment:

@@ -11,15 +11,16 @@ from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from server.dataset.sample_row import SampleRow, State
+from server.dataset.sample_row import State
 from server.review.searching import MomentFilter
 from server.web.person import Person
 
 MAX_FIELD, MAX_WITHIN, MAX_NUMBER = 96, 1000, 1_000_000
 ListState = State | Literal["all"]
 _LABELS = {
-    "words": "Words", "thing": "Thing", "wearer": "Wearer", "device": "Device", "model": "Model", "flag": "Why",
-    "since": "From (day)", "until": "To (day)", "assigned_to": "For whom", "marked": "Marked", "like": "Looks like (id)",
+    "words": "Words", "thing": "Thing", "wearer": "Wearer", "device": "Device", "walk": "Walk (id)", "model": "Model",
+    "flag": "Why",
+    "since": "From (day)", "until": "To (day)", "assigned": "For whom", "marked": "Marked", "like": "Looks like (id)",
 }  # fmt: skip
 _KINDS = {"words": "search", "since": "date", "until": "date"}
 _MARKED = (("difficult", "difficult"), ("commented", "with comments"), ("skipped", "skipped by me"))
@@ -29,7 +30,7 @@ _FLAGS = {
 }  # fmt: skip
 
 
-class FilterQuery(BaseModel):
+class PageSearch(BaseModel):
     """The fields of a search, "" = any."""
 
     model_config = ConfigDict(extra="ignore")  # a page has fields of its own beside these
@@ -38,12 +39,13 @@ class FilterQuery(BaseModel):
     thing: str = Field("", max_length=MAX_FIELD)
     wearer: str = Field("", max_length=MAX_FIELD)
     device: str = Field("", max_length=MAX_FIELD)
+    walk: str = Field("", max_length=MAX_FIELD)
     model: str = Field("", max_length=MAX_FIELD)
     flag: str = Field("", max_length=MAX_FIELD)
     since: date | Literal[""] = ""
     until: date | Literal[""] = ""
     """The last day that is meant."""
-    assigned_to: str = Field("", max_length=MAX_FIELD)
+    assigned: str = Field("", max_length=MAX_FIELD)
     marked: Literal["", "difficult", "commented", "skipped"] = ""
     like: str = Field("", max_length=MAX_FIELD)
 
@@ -70,9 +72,9 @@ class FilterField:
     """(value, words) to choose from, () = it is typed."""
 
 
-def wanted(query: FilterQuery, who: Person, *, state: ListState = "pending") -> MomentFilter:
+def wanted(query: PageSearch, who: Person, *, state: ListState = "pending") -> MomentFilter:
     """The filter that a search means, of the moments that this person may see. Pure."""
-    plain = ("words", "thing", "wearer", "device", "model", "flag", "assigned_to", "like")
+    plain = ("words", "thing", "wearer", "device", "walk", "model", "flag", "like")
     return MomentFilter(
         state=state,
         since=_at(query.since) if query.since else None,
@@ -80,36 +82,32 @@ def wanted(query: FilterQuery, who: Person, *, state: ListState = "pending") -> 
         difficult=query.marked == "difficult",
         commented=query.marked == "commented",
         skipped_by=who.name if query.marked == "skipped" else "",
+        assigned_to=query.assigned,
         wearers=who.wearers,
         **{name: getattr(query, name) for name in plain},
     )
 
 
-def sees(who: Person, row: SampleRow) -> bool:
-    """Whether a person may see a moment. Pure."""
-    return who.wearers is None or row.speaker_id in who.wearers
-
-
-def read(within: str) -> FilterQuery:
+def read(within: str) -> PageSearch:
     """A filter from the query of an address; what is malformed searches for nothing. Pure."""
     try:
-        return FilterQuery.model_validate(dict(parse_qsl(within[:MAX_WITHIN])))
+        return PageSearch.model_validate(dict(parse_qsl(within[:MAX_WITHIN])))
     except (ValidationError, ValueError):
-        return FilterQuery.model_validate({})
+        return PageSearch.model_validate({})
 
 
-def told(query: FilterQuery) -> str:
+def told(query: PageSearch) -> str:
     """A search in words, "" = all moments. Pure."""
     said = [f"{_LABELS[name].lower()}: {_word(name, value)}" for name, value in query.named.items()]
     return ", ".join(said)
 
 
-def fields(query: FilterQuery, choices: Mapping[str, Sequence[str]]) -> list[FilterField]:
+def fields(query: PageSearch, choices: Mapping[str, Sequence[str]]) -> list[FilterField]:
     """The search form. choices: as server.review.searching.choices gives them. Pure."""
     options: dict[str, tuple[tuple[str, str], ...]] = {
         name: tuple((value, _word(name, value)) for value in values) for name, values in choices.items()
     }
-    options["marked"] = _MARKED
+    options |= {"marked": _MARKED, "assigned": options.pop("assigned_to", ())}
     values: dict[str, Any] = query.named
     return [
         FilterField(name, label, _KINDS.get(name, "text"), values.get(name, ""), options.get(name, ()))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.dataset.sample_row import State
 from server.review import decisions, leases, marks, searching
 from server.web import beside, filters, person, view
-from server.web.filters import MAX_WITHIN, FilterQuery, ListState
+from server.web.filters import MAX_WITHIN, ListState, PageSearch
 from server.web.page import TOLD, ReviewDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID
@@ -29,7 +29,7 @@ CHOICES_S = 60.0
 """How old the search form's choices may be: to list the wearers reads all moments."""
 
 
-class ListQuery(FilterQuery):
+class MomentsPageQuery(PageSearch):
     """A search, and where in its list one is."""
 
     state: ListState = "pending"
@@ -71,14 +71,14 @@ def router(desk: ReviewDesk) -> APIRouter:
     choices = SearchChoices(desk)
 
     @routes.get("/moments")
-    def listed(request: Request, query: Annotated[ListQuery, Query()]) -> HTMLResponse:
+    def listed(request: Request, query: Annotated[MomentsPageQuery, Query()]) -> HTMLResponse:
         return _list(desk, choices, person.of(request), query)
 
     @routes.post("/moments/several")
     def several(request: Request, form: Annotated[_SeveralForm, Form()]) -> Response:
         who = person.of(request)
         ids = [row_id.rpartition("#")[0] for row_id in form.chosen]
-        searched = ListQuery(**{**filters.read(form.within).model_dump(), "state": form.state})
+        searched = MomentsPageQuery(**{**filters.read(form.within).model_dump(), "state": form.state})
         if not ids:
             return _list(desk, choices, who, searched, trouble=(422, "Tick the moments that it is about first."))
         if any(desk.find(sample_id, who) is None for sample_id in ids):
@@ -105,13 +105,18 @@ def _do(desk: ReviewDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -
             except Refused as refused:
                 return 422, str(refused)
         case _:
-            outcome = desk.reviews.decide_all(form.chosen, form.action, reviewer=who.name)
+            outcome = desk.reviews.decide_all(form.chosen, form.action, by=who)
             return None if outcome.status == 200 else (outcome.status, outcome.reason)
     return None
 
 
 def _list(
-    desk: ReviewDesk, choices: SearchChoices, who: Person, query: ListQuery, *, trouble: tuple[int, str] | None = None
+    desk: ReviewDesk,
+    choices: SearchChoices,
+    who: Person,
+    query: MomentsPageQuery,
+    *,
+    trouble: tuple[int, str] | None = None,
 ) -> HTMLResponse:
     now_s, wanted = desk.clock.utc_s(), filters.wanted(query, who, state=query.state)
     counts = _counts(desk, query, who)
@@ -144,7 +149,7 @@ def _list(
     )
 
 
-def _counts(desk: ReviewDesk, query: ListQuery, who: Person) -> dict[str, int]:
+def _counts(desk: ReviewDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
     """State → how many moments of the search stand there, and "all"."""
     if not query.named and who.wearers is None:
         counts = decisions.counts(desk.store)

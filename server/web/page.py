@@ -28,7 +28,7 @@ from server.releases.sheet import ModelSheet
 from server.review import decisions, leases, searching, turns
 from server.web import beside, filters, keys, person, review, view
 from server.web.api import ReviewRequest
-from server.web.filters import MAX_WITHIN, FilterQuery
+from server.web.filters import MAX_WITHIN, PageSearch
 from server.web.person import Person
 from server.web.review import ReviewOutcome, Reviews
 from server.web.where import WhereForm
@@ -115,20 +115,19 @@ class ReviewDesk:
 
     def find(self, sample_id: str, who: Person) -> SampleRow | None:
         """One moment that this person may see, else None."""
-        row = review.find(self.store, sample_id)
-        return row if row is not None and filters.sees(who, row) else None
+        return review.find(self.store, sample_id, who)
 
     def missing(self, sample_id: str) -> HTMLResponse:
         """There is no such moment, or not for this person: nobody learns which."""
         return self.pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
 
-    def next(self, request: Request, query: FilterQuery, *, told: str = "", done: str = "") -> HTMLResponse:
+    def next(self, request: Request, query: PageSearch, *, told: str = "", done: str = "") -> HTMLResponse:
         """The next moment of the queue for who asks, taken for them; or that there is none."""
         who = person.of(request)
         wanted = filters.wanted(query, who)
         turn = turns.next_for(self.store, who.name, wanted, now_s=self.clock.utc_s())
         decided = self.find(done, who) if done else None
-        values = {"told": TOLD.get(told, ""), "done": view.card(decided) if decided else None}
+        values: dict[str, Any] = {"told": TOLD.get(told, ""), "done": view.card(decided) if decided else None}
         if turn is not None:
             return self.moment(request, ReviewOutcome(200, row=turn.row), query=query, **values)
         return self.pages.render(
@@ -143,7 +142,7 @@ class ReviewDesk:
         )
 
     def moment(
-        self, request: Request, outcome: ReviewOutcome, *, query: FilterQuery, typed: str | None = None, **values: Any
+        self, request: Request, outcome: ReviewOutcome, *, query: PageSearch, typed: str | None = None, **values: Any
     ) -> HTMLResponse:
         """One moment, with what stands beside it and what became of a decision."""
         row, who = outcome.row, person.of(request)
@@ -172,7 +171,7 @@ def router(desk: ReviewDesk, models: Callable[[], Sequence[ModelSheet]]) -> APIR
 
     @routes.get("/")
     def queue(
-        request: Request, query: Annotated[FilterQuery, Query()], state: str = "", told: str = "", done: str = ""
+        request: Request, query: Annotated[PageSearch, Query()], state: str = "", told: str = "", done: str = ""
     ) -> Response:
         if state in ("reviewed", "rejected", "all"):  # as such lists were addressed before
             return RedirectResponse(f"/moments?{urlencode({'state': state})}", 303)
@@ -198,7 +197,7 @@ def router(desk: ReviewDesk, models: Callable[[], Sequence[ModelSheet]]) -> APIR
         who = person.of(request)
         if desk.find(sample_id, who) is None:
             return desk.missing(sample_id)
-        outcome = desk.reviews.decide(sample_id, form.action, row_id=form.row_id, reviewer=who.name, text=form.text)
+        outcome = desk.reviews.decide(sample_id, form.action, row_id=form.row_id, by=who, text=form.text)
         if outcome.row is None:
             return desk.pages.trouble(outcome.status, outcome.reason)
         if outcome.status != 200:
@@ -208,10 +207,11 @@ def router(desk: ReviewDesk, models: Callable[[], Sequence[ModelSheet]]) -> APIR
 
     @routes.post("/moments/{sample_id}/where")
     def describe(request: Request, sample_id: str, form: Annotated[WhereForm, Form()]) -> Response:
-        if desk.find(sample_id, person.of(request)) is None:
+        who = person.of(request)
+        if desk.find(sample_id, who) is None:
             return desk.missing(sample_id)
         try:
-            desk.reviews.describe(sample_id, form.values)
+            desk.reviews.describe(sample_id, form.values, by=who)
         except Refused as refused:
             return desk.pages.trouble(422, str(refused))
         return RedirectResponse(f"/moments/{sample_id}", 303)

@@ -63,7 +63,7 @@ window.waycue = window.waycue || {};
   async function reason(answer) {
     try {
       const body = await answer.json();
-      return { detail: String(body.detail), stands: body.conflict ? String(body.conflict.stands_told || "") : "" };
+      return { detail: String(body.detail), stands: body.stands ? `Now stands: ${body.stands}` : "" };
     } catch (error) {
       return { detail: `The server answered ${answer.status}.`, stands: "" };
     }

@@ -128,12 +128,13 @@
     }
     let body;
     try {
-      body = await (await fetch(`/api/words?text=${encodeURIComponent(typed)}`)).json();
+      body = await (await fetch(`/api/wording?text=${encodeURIComponent(typed)}`)).json();
     } catch (error) {
       return; // it is checked again when it is saved
     }
-    if (find(FIELD) !== field || field.value !== typed || typeof body.told !== "string") return;
-    told.textContent = body.told;
+    if (find(FIELD) !== field || field.value !== typed || typeof body.wording !== "string") return;
+    const taught = body.wording ? `Will be taught as “${body.wording}”` : `Can not be taught: ${body.problems.join("; ")}.`;
+    told.textContent = body.lost.length ? `${taught} Left out: ${body.lost.join(", ")}.` : taught;
     told.classList.toggle("lost", !body.wording || body.lost.length > 0);
   }
 
@@ -334,7 +335,7 @@
   setInterval(() => {
     const moment = current();
     if (!moment || moment.dataset.state !== "pending" || document.hidden) return;
-    fetch(`/api/samples/${encodeURIComponent(moment.dataset.id)}/take`, { method: "POST", headers: { "Content-Length": "0" } }).catch(() => {});
+    fetch(`/api/samples/${encodeURIComponent(moment.dataset.id)}/lease`, { method: "POST" }).catch(() => {});
   }, RENEW_MS);
   dress();
 })();

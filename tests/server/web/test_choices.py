@@ -39,7 +39,7 @@ def test_the_wearers_words_come_first_then_what_else_was_heard_then_what_network
                     "nonsense",
                 ]
             },
-        )  # fmt: skip
+        )
     )
     assert [(item.key, item.wording, item.proposed) for item in found] == [
         (1, "Caution, cone on the left.", True),
