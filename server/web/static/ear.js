@@ -227,8 +227,9 @@
   }
 
   document.addEventListener("keydown", (event) => {
+    const at = event.target instanceof Element ? event.target : document.body;
     if (dialog.open) return;
-    if (event.target === field) {
+    if (at === field) {
       if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
       event.preventDefault();
       const text = field.value;
@@ -237,7 +238,7 @@
       else leave();
       return;
     }
-    if (event.target.matches("input, a[href], summary") || (event.target.matches("button") && ["Enter", " "].includes(event.key))) return;
+    if (at.matches("input, a[href], summary") || (at.matches("button") && ["Enter", " "].includes(event.key))) return;
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || !keys.isOn()) return;
     const name = keys.action(event) || { Escape: "escape", " ": "pause", "+": "faster", "-": "slower", h: "help" }[event.key];
     if (!name) return;

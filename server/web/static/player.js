@@ -45,7 +45,8 @@ window.waycue = window.waycue || {};
     }
     running = [];
   }
-  // Clip and sound together, then what the wearer said. Resolves to whether all of it was heard.
+  // Clip and sound together, then what the wearer said. Resolves to whether all of it was heard; never, where it was
+  // paused for good or something else was played instead.
   function replay(moment, { voiceOnly = false } = {}) {
     silence();
     const [clip, sound, voice] = ["[data-clip]", "[data-sound]", "[data-voice]"].map((what) => moment.querySelector(what));
@@ -57,7 +58,6 @@ window.waycue = window.waycue || {};
     return new Promise((resolve) => {
       const lead = clip || part;
       part.onended = () => resolve(true);
-      part.addEventListener("pause", () => part.ended || resolve(false), { once: true });
       part.addEventListener("error", () => resolve(false), { once: true });
       part.currentTime = 0;
       lead.currentTime = 0;

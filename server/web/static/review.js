@@ -194,7 +194,6 @@
   }
   async function away(moment) {
     moment.remove();
-    find("form.undo")?.remove();
     say("No connection. Your decision is kept on this machine and sent once the server answers.", { bad: true });
   }
   // Both wordings side by side; what the person had typed stands in the field again.
@@ -225,7 +224,7 @@
   // ---- marks, undo and notes: forms, sent without leaving the page
   async function post(form, submitter) {
     const data = new URLSearchParams(new FormData(form, submitter));
-    const answer = await fetch(form.action, { method: "POST", body: data });
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: data });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok) {
       say(`Not done. ${page.querySelector(".error, [role=alert]")?.textContent.trim() || ""}`, { bad: true });
@@ -245,6 +244,19 @@
     if (["accept", "edit", "teach", "other"].includes(kind)) decide(form.closest(".moment"), form, event.submitter.value).catch(failed);
     else post(form, event.submitter).catch(failed);
   });
+
+  // ---- those that look the same: their pictures are compared once this one is shown
+  async function alike(moment) {
+    const place = find("[data-alike]");
+    if (!place) return;
+    const answer = await fetch(place.querySelector("a").href);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const section = page.querySelector("section.alike");
+    if (current() !== moment || !place.isConnected) return;
+    if (section) place.replaceWith(section);
+    else place.remove();
+    keys.show();
+  }
 
   // ---- several at once: all of a group are ticked or none
   function ticking(button) {
@@ -298,14 +310,15 @@
   const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable]";
   const OWN_KEYS = "a[href], button, audio, video, summary, input";
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && event.target.matches(FIELD)) {
+    const at = event.target instanceof Element ? event.target : document.body;
+    if (event.key === "Escape" && at.matches(FIELD)) {
       find("#title").focus();
       return;
     }
-    if (dialog.open || event.target.matches(TYPING)) return;
+    if (dialog.open || at.matches(TYPING)) return;
     const name = keys.action(event);
     if (!name) return;
-    if (["Enter", " "].includes(event.key) && event.target.matches(OWN_KEYS)) return;
+    if (["Enter", " "].includes(event.key) && at.matches(OWN_KEYS)) return;
     if (name === "help") {
       event.preventDefault();
       dialog.showModal();
@@ -327,6 +340,7 @@
     if (!moment) return;
     player.join(moment);
     find("[data-voice]")?.addEventListener("ended", () => heard.add(moment.dataset.row));
+    alike(moment).catch(() => {}); // the link to them is there
     find(FIELD).addEventListener("input", (event) => {
       clearTimeout(timer);
       timer = setTimeout(() => check(event.target), LIVE_MS);
