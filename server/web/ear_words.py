@@ -104,7 +104,7 @@ def changed(card: MomentCard, *, read: str, who: str) -> tuple[EarPart, ...]:
     stands = card.decided or (f"Proposed now: {card.proposal}" if card.proposal else "Nothing is proposed now.")
     return (
         EarPart(f"Not saved. {who or 'Somebody'} changed this moment meanwhile."),
-        EarPart(f"You heard: {read or 'nothing should be said'}. {stands}"),
+        EarPart(f"You heard: {read or 'nothing should be said.'} {stands}"),
     )
 
 

@@ -100,11 +100,11 @@
       moment = value.id ? value : null;
       heard = new Set();
     };
-    if (!value.id) moment = null;
+    moment = null; // nothing is decided between two moments
     return play([...before, ...value.parts], value.id ? { first: { at, begins } } : {});
   }
   async function next(before = []) {
-    moment = null; // nothing is decided between two moments
+    moment = null;
     const value = await ask("/api/ear/next", { done: done.get() });
     begin.textContent = value.id ? "Accept" : "Begin";
     take(value, before).catch(() => {});
