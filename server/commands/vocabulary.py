@@ -66,7 +66,7 @@ def _words_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     add.add_argument("thing", metavar="THING", help="a thing of `vocabulary table`, such as bin")
     add.set_defaults(run=_add)
     drop = actions.add_parser("drop", help="forget words that were proposed")
-    drop.add_argument("words", metavar="WORDS")
+    drop.add_argument("words", metavar="WORDS", help="of `vocabulary proposed`")
     drop.set_defaults(run=_drop)
 
 
