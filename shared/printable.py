@@ -23,6 +23,7 @@ _SEQUENCES = re.compile(
 _SPACES = frozenset("\n\t\r\v\f\x85\u2028\u2029")
 _JOINERS = frozenset("\u200c\u200d")  # without them some scripts and signs read otherwise; they steer nothing
 _DROPPED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_PROGRESS = re.compile(r"\r(?= *\d)")
 LINES = frozenset("\n\t")
 """What a command's own layout needs."""
 
@@ -76,16 +77,17 @@ def beneath(stream: TextIO) -> TextIO:
 
 
 class Guarded:
-    """A stream to print on that lets nothing through that steers a terminal, but line ends, tabs, and a carriage
-    return that begins what is written: progress is drawn in place with it."""
+    """A stream to print on that lets nothing through that steers a terminal, but line ends, tabs, and a carriage return
+    before a number: progress is drawn in place with it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         """The one beneath: for what a command draws itself."""
 
     def write(self, text: str) -> int:
-        plain = printable(text, keep=LINES)
-        self.stream.write(f"\r{plain.removeprefix(' ')}" if text.startswith("\r") else plain)
+        in_place = _PROGRESS.match(text) is not None
+        plain = printable(text[in_place:], keep=LINES)
+        self.stream.write(f"\r{plain}" if in_place else plain)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -59,14 +59,14 @@ def _words_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     add = actions.add_parser(
         "add",
         help="other words for a thing: plank obstacle",
-        description=f"Written into {own_words.FILE} in the home, whose version rises. A running server understands them "
-        "within a minute, also in corrections that were not understood before; what is said stays the vocabulary's.",
+        description=f"Written into {own_words.FILE} in the home, whose version rises. A running server understands "
+        "them within a minute, also in corrections that were not understood before; what is said stays the table's.",
     )
     add.add_argument("words", metavar="WORDS", help='what people say, such as "wheelie bin"')
     add.add_argument("thing", metavar="THING", help="a thing of `vocabulary table`, such as bin")
     add.set_defaults(run=_add)
     drop = actions.add_parser("drop", help="forget words that were proposed")
-    drop.add_argument("words", metavar="WORDS")
+    drop.add_argument("words", metavar="WORDS", help="of `vocabulary proposed`")
     drop.set_defaults(run=_drop)
 
 

@@ -105,8 +105,8 @@ def suggestions(text: str) -> tuple[str, ...]:
     if mended.taught_as and mended.slots and mended.taught_as != vocabulary.CLEAR:
         careful = vocabulary.phrase(replace(mended.slots, action="caution")) if mended.slots.object else ""
         meant.append(careful if _walks_on(mended.taught_as) else mended.taught_as)
-    if not any(meant):
-        meant.append(_as_obstacle(text))
+    if not any(map(_names_a_thing, meant)):
+        meant.insert(0, _as_obstacle(text))
     return tuple(dict.fromkeys(filter(None, meant)))[:SUGGESTIONS_MOST]
 
 
@@ -129,6 +129,11 @@ def unknown_thing(text: str) -> str:
     words = " ".join(spoken[at].text for at in unknown)
     misspelt = any(_mended(word) != word for word in _WORD.findall(words))
     return words if together and not misspelt and _PLAIN_WORDS.fullmatch(words) else ""
+
+
+def _names_a_thing(sentence: str) -> bool:
+    slots = vocabulary.parse(sentence) if sentence else None
+    return slots is not None and slots.object != ""
 
 
 def _as_obstacle(text: str) -> str:

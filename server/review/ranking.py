@@ -35,7 +35,7 @@ class Ranking:
         self._seen: tuple[int, float] | None = None
         self._descriptors: dict[str, Descriptor | None] = {}
         self._looks: dict[str, int] = {}
-        """Difference hashes that were made and are not in the table yet, by sample."""
+        """Difference hashes of the pictures that were read."""
 
     def refresh(self) -> bool:
         """Order the queue anew where anything changed since; whether it did. Raises: OSError."""
@@ -45,10 +45,11 @@ class Ranking:
         state = int(count), float(changed or 0.0)
         if state == self._seen:
             return False
-        waiting, received = self._rows("pending"), self._captured()
+        waiting, judged, received = self._rows("pending"), self._judged(), self._captured()
         candidates = [self._candidate(row, received.get(row.sample_id, row.timestamp)) for row in waiting]
-        places = selection.order(candidates, self._confirmed())
+        places = selection.order(candidates, self._confirmed(judged))
         self._write(places, {row.sample_id: row.row_id for row in waiting})
+        self._write_looks([*waiting, *judged])
         self._seen = state
         return True
 
@@ -76,9 +77,11 @@ class Ranking:
             descriptor=self._descriptor(row),
         )
 
-    def _confirmed(self) -> Confirmed:
+    def _judged(self) -> list[SampleRow]:
         """The newest that people have judged."""
-        judged = [row for row in self._rows("reviewed")[:MOST_CONFIRMED] if stats.is_judged(row)]
+        return [row for row in self._rows("reviewed")[:MOST_CONFIRMED] if stats.is_judged(row)]
+
+    def _confirmed(self, judged: Sequence[SampleRow]) -> Confirmed:
         pairs = [(own, not row.was_correct) for row in judged if (own := self._descriptor(row)) is not None]
         if not pairs:
             return selection.NOTHING_CONFIRMED
@@ -89,6 +92,7 @@ class Ranking:
         if row.frame_path not in self._descriptors:
             if len(self._descriptors) >= _MOST_KEPT:
                 self._descriptors.clear()
+                self._looks.clear()
             self._descriptors[row.frame_path] = self._read(row)
         return self._descriptors[row.frame_path]
 
@@ -97,7 +101,7 @@ class Ranking:
             image = pictures.read(self._dataset.folder / row.frame_path)
         except (DatasetError, OSError):
             return None
-        self._looks[row.sample_id] = alike.dhash(image)
+        self._looks[row.frame_path] = alike.dhash(image)
         return selection.descriptor_of(image)
 
     def _write(self, places: Sequence[str], row_ids: dict[str, str]) -> None:
@@ -112,9 +116,20 @@ class Ranking:
             {"own_id": sample_id, "own_row": row_ids[sample_id], "place": PLACES_FROM + place}
             for place, sample_id in enumerate(places)
         ]
-        looks, self._looks = self._looks, {}
-        if values or looks:
+        if values:
             with self._store.writing() as connection:
-                if values:
-                    connection.execute(statement, values)
+                connection.execute(statement, values)
+
+    def _write_looks(self, rows: Sequence[SampleRow]) -> None:
+        """The difference hashes of moments that have none yet: a search for what looks alike needs them."""
+        table = db.sought.c
+        with self._store.reading() as connection:
+            lacking = set(connection.execute(select(table.sample_id).where(table.look.is_(None))).scalars())
+        looks = {
+            row.sample_id: self._looks[row.frame_path]
+            for row in rows
+            if row.sample_id in lacking and row.frame_path in self._looks
+        }
+        if looks:
+            with self._store.writing() as connection:
                 sought.keep_looks(connection, looks)
