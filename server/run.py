@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -39,7 +40,7 @@ from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
-from server.review import asking, ranking
+from server.review import asking, ranking, rereading
 from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
@@ -109,7 +110,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         seen = Background.every(audit.FLUSH_S, access.audit.tick, name="access log")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering, seen]
+        reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
+        rereads = Background.every(rereading.EVERY_S, reread, name="words", at_once=True)
+        backgrounds = [transcription, publishing, viewing, ready, ordering, rereads, seen]
         if certificate is not None:
             backgrounds.append(Background.every(page_tls.REFRESH_S, certificate.refresh, name="page certificate"))
         for background in backgrounds:

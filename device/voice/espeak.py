@@ -1,28 +1,27 @@
-"""Speech from espeak-ng, run as a program and never linked: it is GPL-3, waycue is Apache-2.0.
+"""Speech from espeak-ng, which shared.espeak runs as a program.
 
-text → stdin of `espeak-ng --stdin --stdout` → WAV → int16 at SPEECH_RATE_HZ, silence at both ends trimmed
+text → `espeak-ng --stdin --stdout` → WAV → int16 at SPEECH_RATE_HZ, silence at both ends trimmed
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device.voice.earcons import SPEECH_RATE_HZ
+from shared import espeak
 from shared.errors import MediaError
+from shared.espeak import INSTALL
 from shared.wav import decode_wav, resample, to_int16
 
 Samples = NDArray[np.int16]
 
 SLOWEST_WPM, FASTEST_WPM = 120, 400
-RENDER_TIMEOUT_S = 5.0  # a phrase takes 10 ms on a PC and 60 ms on a Pi 4
 SILENCE = 150  # amplitude of 32767 under which espeak-ng's lead-in and tail count as silence
 KEEP_MS = 20  # kept before the first sound: soft consonants begin under the threshold
-INSTALL = "Install it: sudo apt install espeak-ng."
 
 
 class Synthesizer(Protocol):
@@ -55,14 +54,14 @@ class Espeak:
             raise MediaError(
                 f"The speech program {self._program} is not installed: nothing can be spoken.", hint=INSTALL
             )
-        output = self._run(["--version"], b"")
+        output = espeak.run(["--version"], b"", voice=self._voice, program=self._program)
         self.render("test", SLOWEST_WPM)
         return output.decode(errors="replace").split("Data at")[0].strip()
 
     def render(self, text: str, words_per_minute: int) -> Samples:
         """Speech for `text`, int16 [n] at SPEECH_RATE_HZ. Raises: MediaError."""
         rate = max(SLOWEST_WPM, min(FASTEST_WPM, words_per_minute))
-        wav = self._run(["-v", self._voice, "-s", str(rate), "-b", "1", "--stdin", "--stdout"], text.encode())
+        wav = espeak.spoken_wav(text, voice=self._voice, words_per_minute=rate, program=self._program)
         try:
             samples, rate_hz = decode_wav(wav)
         except MediaError as error:
@@ -74,23 +73,6 @@ class Espeak:
                 f"{self._program} made no sound for {text!r}.", hint=f"Does it have a voice {self._voice!r}?"
             )
         return _trimmed(resample(to_int16(samples), rate_hz, SPEECH_RATE_HZ))
-
-    def _run(self, arguments: list[str], stdin: bytes) -> bytes:
-        try:
-            done = subprocess.run(
-                [self._program, *arguments], input=stdin, capture_output=True, timeout=RENDER_TIMEOUT_S, check=True
-            )
-        except FileNotFoundError:
-            raise MediaError(f"The speech program {self._program} is not installed.", hint=INSTALL) from None
-        except subprocess.TimeoutExpired:
-            raise MediaError(f"{self._program} gave no answer within {RENDER_TIMEOUT_S:.0f} s.") from None
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", b"") or str(error).encode()
-            hint = f"Is there a voice {self._voice!r} (voice.language)? `{self._program} --voices` lists them."
-            raise MediaError(
-                f"{self._program} failed: {said.decode(errors='replace').strip()[:200]}", hint=hint
-            ) from None
-        return done.stdout
 
 
 def _trimmed(samples: Samples) -> Samples:

@@ -26,6 +26,12 @@ def clause(person: Person) -> ColumnElement[bool] | None:
     return None if person.wearers is None else db.samples.c.wearer.in_(sorted(person.wearers))
 
 
+def conditions(person: Person) -> list[ColumnElement[bool]]:
+    """`clause` for a query's `where`: empty where there is nothing to restrict. Pure."""
+    found = clause(person)
+    return [] if found is None else [found]
+
+
 def may_open(store: Store, person: Person, path: str) -> bool:
     """Whether a person may see a file of the dataset: a moment that they may see names it in its newest row.
 

@@ -41,6 +41,7 @@ with interrupted_quietly():
         trying,
         vocabulary,
     )
+    from shared import printable
     from shared.clock import SystemClock
     from shared.errors import ConfigError, WaycueError
 
@@ -105,6 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or log without Unicode: a sign is lost, not the command
             stream.reconfigure(errors="replace")
+    with printable.guarded():
+        return _run_command(argv)
+
+
+def _run_command(argv: Sequence[str] | None) -> int:
     try:
         options = parser().parse_args(argv)
         options.home = options.home.expanduser().resolve()

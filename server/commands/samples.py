@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from server.commands import doubting, erasing, importing, masking, proposing, reviewing, splitting, viewing
+from server.commands import (
+    choosing,
+    doubting,
+    erasing,
+    importing,
+    marking,
+    masking,
+    proposing,
+    reviewing,
+    splitting,
+    viewing,
+)
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
@@ -17,9 +28,10 @@ from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import Reworded
 from server.labelling import conditions
-from server.review import batches, decisions
+from server.review import batches, decisions, searching
 from shared.clock import SystemClock
 from shared.errors import Refused
+from shared.printable import shortened
 
 _PATHS = tuple(f"{kind}_path" for kind in data.FOLDERS)
 
@@ -36,12 +48,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most N moments (default 50)")
     listing.add_argument("--json", action="store_true", help="print a JSON list with every field")
+    add_reviewer(listing, "asks: what they skipped comes last")
+    choosing.add_filters(listing)
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", help="everything that is known of one moment")
     show.add_argument("id", metavar="ID", help="an id of `samples list`")
     add_json(show)
     show.set_defaults(run=_show)
     _review_parser(actions)
+    marking.add_parsers(actions)
     importing.add_parser(actions)
     proposing.add_parser(actions)
     doubting.add_parser(actions)
@@ -57,12 +72,19 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
         help="decide about one moment, or about all that wait, one after the other",
         description="Without a decision it asks, moment by moment: was this correct? Each answer is kept at once.",
     )
-    review.add_argument("id", metavar="ID", nargs="?", help="an id of `samples list`; without it: all that wait")
+    review.add_argument(
+        "id",
+        metavar="ID",
+        nargs="?",
+        help="an id of `samples list`, or a row_id of `samples show`: then only if that row still stands; without it: "
+        "all that wait",
+    )
     decision = review.add_mutually_exclusive_group()
     decision.add_argument("--accept", action="store_true", help="the proposed wording is right")
     decision.add_argument("--edit", metavar="TEXT", help="this wording is right instead")
     decision.add_argument("--nothing", action="store_true", help="nothing should have been said")
     decision.add_argument("--reject", action="store_true", help="this moment must not teach")
+    decision.add_argument("--return", action="store_true", help="it waits for review again, as if nobody had decided")
     review.add_argument(
         "--where", metavar="WORDS", help='where and when it was: "sidewalk, day, rain"; confirms guesses'
     )
@@ -75,6 +97,7 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
         help="with a decision: take it also for what waits on the same walk, looks alike, and was said the same of",
     )
     add_reviewer(review, "decides")
+    choosing.add_filters(review)
     review.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
     review.set_defaults(run=_review)
 
@@ -87,17 +110,18 @@ def _positive(text: str) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with opened(options.home) as (store, _dataset):
-        rows = decisions.listing(store, state=options.state, limit=options.limit)
-        counts = decisions.counts(store)
+    with opened(options.home) as (store, dataset):
+        wanted = choosing.wanted(options, store, dataset, state=options.state)
+        person, now_s = options.reviewer, SystemClock().utc_s()
+        rows = searching.find(store, wanted, person=person, now_s=now_s, limit=options.limit)
+        total = searching.count(store, wanted)
     if options.json:
         print_json([describe(row) for row in rows])
         return 0
     for row in rows:
         flags = ",".join(row.flags) or "-"
-        said, proposed = shown(decisions.said(row)), shown(decisions.proposal(row))
+        said, proposed = shown(shortened(decisions.said(row), reviewing.TYPED_MOST)), shown(decisions.proposal(row))
         print(f"{row.sample_id}  {when(row.timestamp)}  {row.state}  {flags}\n    said: {said}  →  {proposed}")
-    total = sum(counts.values()) if options.state == "all" else counts[options.state]
     kind = "" if options.state == "all" else f" {options.state}"
     print(f"{len(rows)} of {total}{kind} moments." if total else f"No{kind} moments.")
     return 0
@@ -112,7 +136,7 @@ def _show(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         row = _moment(store, options.id)
         history = decisions.history(store, row.sample_id)
-        files = _files(dataset, row)
+        files, left = _files(dataset, row), marking.told(store, row.sample_id)
     if options.json:
         print_json({**describe(row), "files": files, "decisions": [asdict(decision) for decision in history]})
         return 0
@@ -122,6 +146,7 @@ def _show(options: argparse.Namespace) -> int:
     for name, file in files.items():
         state = f"{file['size_bytes']} bytes" if file["size_bytes"] is not None else "MISSING"
         print(f"{name + ':':<24}{file['path']} ({state})")
+    print("\n".join(left), end="\n" if left else "")
     for past in history:
         print(f"{when(past.at)}  {past.reviewer} chose {past.action}: {shown(past.before)} → {shown(past.after)}")
     if not history:
@@ -169,9 +194,10 @@ def _review(options: argparse.Namespace) -> int:
             return _asked(desk, store, options)
         if not options.id:
             raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
-        row = _moment(store, options.id)
+        row_id = options.id if "#" in options.id else _moment(store, options.id).row_id
+        row = _moment(store, row_id.rpartition("#")[0])
         others = batches.similar(store, dataset, row) if options.similar else []
-        row, *rest = _decide(desk, decided, options, others)
+        row, *rest = _decide(desk, decided, options.yes, [row_id, *(other.row_id for other in others)])
     print(reviewing.outcome(row))
     if options.similar:
         print(
@@ -184,8 +210,12 @@ def _asked(desk: ReviewDesk, store: Store, options: argparse.Namespace) -> int:
     """One moment after the other, by question."""
     if options.similar:
         raise Refused("--similar needs a decision.", hint="Add --accept, --edit TEXT, --nothing or --reject.")
-    queue = [_moment(store, options.id)] if options.id else decisions.listing(store, limit=reviewing.MOST)
-    return reviewing.ask(desk, [row.sample_id for row in queue], again=bool(options.id))
+    if options.id:
+        return reviewing.ask(desk, [_moment(store, options.id).sample_id], again=True)
+    wanted = choosing.wanted(options, store, desk.dataset)
+    person, now_s = options.reviewer, SystemClock().utc_s()
+    queue = searching.find(store, wanted, person=person, now_s=now_s, limit=reviewing.MOST)
+    return reviewing.ask(desk, [row.sample_id for row in queue])
 
 
 def _described(store: Store, dataset: Dataset, around: dict[str, str], options: argparse.Namespace) -> SampleRow:
@@ -194,26 +224,23 @@ def _described(store: Store, dataset: Dataset, around: dict[str, str], options: 
     return surroundings.describe(store, dataset, options.id, around, now_s=SystemClock().utc_s())
 
 
-def _decide(
-    desk: ReviewDesk, decided: tuple[str, str], options: argparse.Namespace, others: Sequence[SampleRow]
-) -> list[SampleRow]:
+def _decide(desk: ReviewDesk, decided: tuple[str, str], yes: bool, row_ids: Sequence[str]) -> list[SampleRow]:
     """One decision, also about others, without a question: a rewording is taken where the person has said so, else
     named."""
     action, text = decided
-    ids = [options.id, *(other.sample_id for other in others)]
     try:
-        return desk.take_all(ids, action, text)
+        return desk.take_all(row_ids, action, text)
     except Reworded as reworded:
         print("\n".join(reviewing.rewording(reworded, written=action == "edit")))
-        if not options.yes:
+        if not yes:
             raise Refused(
                 "Nothing was saved.", hint=f'To teach this: --edit "{reworded.wording}", or add --yes.'
             ) from None
-        return desk.take_all(ids, "edit", reworded.wording)
+        return desk.take_all(row_ids, "edit", reworded.wording)
 
 
 def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
     """(action, text) of the flags, or None where they hold no decision."""
     if options.edit is not None:
         return "edit", options.edit
-    return next(((name, "") for name in ("accept", "nothing", "reject") if getattr(options, name)), None)
+    return next(((name, "") for name in ("accept", "nothing", "reject", "return") if getattr(options, name)), None)

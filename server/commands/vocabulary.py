@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from server.commands.opening import print_json
+from server.commands.opening import add_json, opened, print_json
 from server.dataset import own_words
 from server.dataset.wording import lacks_subject
 from shared import languages, vocabulary
@@ -44,6 +44,61 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--language", default="en", metavar="CODE", help="with --sentences: and, after a tab, how it is spoken there"
     )
     table.set_defaults(run=_table)
+    _words_parsers(actions)
+
+
+def _words_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    listed = actions.add_parser(
+        "proposed",
+        help="words that people use for things and the vocabulary does not know",
+        description="Collected where words were refused because of one thing in them, and from spoken corrections that "
+        "wait and were not understood. `add` makes one another word for a thing, `drop` forgets it.",
+    )
+    add_json(listed, "them")
+    listed.set_defaults(run=_proposed)
+    add = actions.add_parser(
+        "add",
+        help="other words for a thing: plank obstacle",
+        description=f"Written into {own_words.FILE} in the home, whose version rises. A running server understands "
+        "them within a minute, also in corrections that were not understood before; what is said stays the table's.",
+    )
+    add.add_argument("words", metavar="WORDS", help='what people say, such as "wheelie bin"')
+    add.add_argument("thing", metavar="THING", help="a thing of `vocabulary table`, such as bin")
+    add.set_defaults(run=_add)
+    drop = actions.add_parser("drop", help="forget words that were proposed")
+    drop.add_argument("words", metavar="WORDS", help="of `vocabulary proposed`")
+    drop.set_defaults(run=_drop)
+
+
+def _proposed(options: argparse.Namespace) -> int:
+    from server.review import decisions, proposed
+
+    with opened(options.home) as (store, _dataset):
+        found = proposed.listed(store, decisions.listing(store, limit=proposed.LOOKED_THROUGH))
+    if options.json:
+        print_json([asdict(word) for word in found])
+        return SAYABLE
+    for word in found:
+        print(f"{word.words}   {word.count} moments, from {', '.join(word.people)}")
+        print("\n".join((*(f"    “{text}”" for text in word.texts), f"    such as {word.sample_ids[0]}")))
+    print("To add one: waycue-server vocabulary add WORDS THING" if found else "No words were proposed.")
+    return SAYABLE
+
+
+def _add(options: argparse.Namespace) -> int:
+    with opened(options.home) as (store, _dataset):
+        version = own_words.add(store.home, options.words, options.thing)
+    print(f"“{options.words}” means {options.thing} here from now on ({own_words.FILE}, version {version}).")
+    return SAYABLE
+
+
+def _drop(options: argparse.Namespace) -> int:
+    from server.review import proposed
+
+    with opened(options.home) as (store, _dataset):
+        count = proposed.drop(store, options.words)
+    print(f"“{options.words}” was forgotten, of {count} moments." if count else "Nobody has proposed such words.")
+    return SAYABLE if count else NOT_SAYABLE
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from sqlalchemy import (
     Column,
     Computed,
     Connection,
+    CursorResult,
     Engine,
     Float,
     ForeignKey,
@@ -139,14 +140,15 @@ samples = Table(
     Column("row_id", String(128), nullable=False),
     Column("version", Integer, nullable=False),  # how many rows this sample has had
     Column("state", String(16), nullable=False),  # pending | reviewed | rejected
-    Column("priority", Integer, nullable=False),  # 0 first: see server.review.decisions.priority
-    Column("captured_at", Float, nullable=False),
+    Column("priority", Integer, nullable=False),  # 0 first: see server.dataset.row_log.priority
+    Column("captured_at", Float, nullable=False),  # when it was received, where its clock was ahead of ours
     Column("changed_at", Float, nullable=False),
     Column("body", JSON, nullable=False),  # the newest row
     Column("wearer", String(96), Computed("json_extract(body, '$.speaker_id')", persisted=False)),
 )
 Index("ix_samples_wearer", samples.c.wearer, samples.c.state, samples.c.priority, samples.c.captured_at)
 Index("ix_samples_queue", samples.c.state, samples.c.priority, samples.c.captured_at)
+Index("ix_samples_walk_id", samples.c.walk_id, samples.c.captured_at)
 
 reviews = Table(
     "reviews",
@@ -155,11 +157,12 @@ reviews = Table(
     Column("sample_id", String(96), nullable=False),
     Column("at", Float, nullable=False),
     Column("reviewer", String(96), nullable=False),
-    Column("action", String(16), nullable=False),  # accept | edit | nothing | reject
+    Column("action", String(16), nullable=False),  # accept | edit | nothing | reject | return | undo
     Column("before", JSON, nullable=False),
     Column("after", JSON, nullable=False),
 )
 Index("ix_reviews_sample_id", reviews.c.sample_id)
+Index("ix_reviews_reviewer", reviews.c.reviewer, reviews.c.id)
 
 quarantine = Table(
     "quarantine",
@@ -322,6 +325,80 @@ intake = Table(
 )
 Index("ix_intake_day", intake.c.day)
 
+review_acts = Table(
+    "review_acts",
+    metadata,
+    Column("review", Integer, primary_key=True, autoincrement=False),  # its id in reviews
+    Column("act", Integer, nullable=False),  # the first of what was decided at once
+    Column("undone_by", Integer),  # the review that took it back; null = it stands
+)
+Index("ix_review_acts_act", review_acts.c.act)
+
+review_skips = Table(
+    "review_skips",
+    metadata,
+    Column("person", String(96), primary_key=True),
+    Column("sample_id", String(96), primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+review_marks = Table(
+    "review_marks",
+    metadata,
+    Column("sample_id", String(96), primary_key=True),
+    Column("difficult_by", String(96), nullable=False),  # "" = nobody finds it so
+    Column("difficult_at", Float, nullable=False),
+    Column("assigned_to", String(96), nullable=False),  # "" = nobody
+    Column("assigned_by", String(96), nullable=False),
+)
+Index("ix_review_marks_assigned_to", review_marks.c.assigned_to)
+
+review_comments = Table(
+    "review_comments",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sample_id", String(96), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("author", String(96), nullable=False),
+    Column("text", Text, nullable=False),
+)
+Index("ix_review_comments_sample_id", review_comments.c.sample_id)
+
+review_leases = Table(
+    "review_leases",
+    metadata,
+    Column("sample_id", String(96), primary_key=True),
+    Column("person", String(96), nullable=False),
+    Column("until", Float, nullable=False),
+)
+Index("ix_review_leases_person", review_leases.c.person)
+
+proposed_words = Table(
+    "proposed_words",
+    metadata,
+    Column("words", String(96), primary_key=True),  # lower case
+    Column("sample_id", String(96), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("person", String(96), nullable=False),
+    Column("text", Text, nullable=False),  # all that was typed or heard
+)
+
+sought = Table(
+    "sought",
+    metadata,
+    Column("sample_id", String(96), primary_key=True),
+    Column("wearer", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("flags", Text, nullable=False),  # |wearer|audit|
+    Column("things", Text, nullable=False),  # |cone|head obstacle|: named by any wording of it
+    Column("words", Text, nullable=False),  # all wordings, in lower case
+    Column("look", String(16)),  # the picture's difference hash, hexadecimal; null = not made yet
+)
+Index("ix_sought_wearer", sought.c.wearer)
+
+ABOUT_MOMENTS = (samples, review_skips, review_marks, review_comments, review_leases, proposed_words, sought)
+"""Tables of which the rows of an erased moment are deleted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -359,6 +436,12 @@ class Store:
     def close(self) -> None:
         """Close every connection; SQLite then folds its WAL back into the one file."""
         self.engine.dispose()
+
+
+def new_id(inserted: CursorResult[Any]) -> int:
+    """The number that a row got that was inserted into a table which numbers its rows."""
+    (number,) = inserted.inserted_primary_key or (0,)
+    return int(number)
 
 
 def database_url(home: Path) -> str:

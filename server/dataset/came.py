@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from server.dataset.lookup import Key
-from shared import erasure
+from shared import erasure, messages, strict
 from shared.messages import EraseRecord, Part, Record
+from shared.printable import printable_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,13 @@ class FileCame:
 
 
 Came = RecordCame | FileCame
+
+
+def plainly(came: RecordCame) -> RecordCame:
+    """The record with every text in it printable: what a device says steers no terminal that shows it. Pure."""
+    body = messages.to_dict(came.record)
+    plain = printable_value(body)
+    return came if plain == body else replace(came, record=strict.read(type(came.record), plain))
 
 
 def in_turn(entries: Sequence[Came]) -> Iterator[list[Came]]:

@@ -286,7 +286,8 @@ def _delete_rows(connection: Connection, keys: Collection[Key], moments: Collect
         for table in (db.records, db.parts, db.telemetry):
             connection.execute(delete(table).where(table.c.device == device, table.c.record_id.in_(some)))
     for some in wishes.in_pieces(moments):
-        connection.execute(delete(db.samples).where(db.samples.c.sample_id.in_(some)))
+        for table in db.ABOUT_MOMENTS:
+            connection.execute(delete(table).where(table.c.sample_id.in_(some)))
 
 
 def _by_device(keys: Collection[Key]) -> list[tuple[str, list[str]]]:

@@ -34,7 +34,7 @@ from sqlalchemy.exc import OperationalError
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, objections, record_log, row_log, wishes
-from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction
+from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction, plainly
 from server.dataset.compose import compose
 from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
@@ -45,6 +45,7 @@ from shared import atomic, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Part, Record, Status
+from shared.printable import printable, printable_value
 
 logger = logging.getLogger(__name__)
 STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
@@ -120,7 +121,8 @@ class Merge:
     def put_status(self, device: str, status: Status) -> None:
         """Remember what a device last said about itself."""
         table = db.devices
-        values = {"seen_at": self._clock.utc_s(), "online": status.online, "status": messages.to_dict(status)}
+        told = printable_value(messages.to_dict(status))
+        values = {"seen_at": self._clock.utc_s(), "online": status.online, "status": told}
         with self._store.writing() as connection:
             if connection.execute(update(table).where(table.c.device == device).values(**values)).rowcount == 0:
                 connection.execute(insert(table).values(device=device, **values))
@@ -130,7 +132,7 @@ class Merge:
     ) -> None:
         """Write down what was heard in a correction, and the wording that it proposes ("" = not understood)."""
         table = db.records
-        values = {"transcript": transcript, "heard_confidence": confidence, "proposal": proposal}
+        values = {"transcript": printable(transcript), "heard_confidence": confidence, "proposal": printable(proposal)}
         said = {"device": device, "record_id": correction_id, **values}
         with self._writing() as batch:
             own = table.c.device == device, table.c.record_id == correction_id
@@ -215,7 +217,9 @@ class _Batch:
         chunk_ids = {record.chunk_id for record in records if not isinstance(record, EraseRecord)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
         self.erasures.load({entry.device for entry in entries})
-        outcomes = [self._record(entry) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries]
+        outcomes = [
+            self._record(plainly(entry)) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries
+        ]
         self._write()
         return outcomes
 
@@ -266,7 +270,7 @@ class _Batch:
             return self.erasures.late(came.key)
         body = messages.to_dict(came.record)
         own = self._known.records.get(came.key)
-        if own is not None and own["body"] == body:
+        if own is not None and body in (own["body"], printable_value(own["body"])):
             return Merged("merged", new=False)
         reason = self._contradiction(came, body)
         if reason is not None:

@@ -32,7 +32,7 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import groups, sample_row
+from server.dataset import groups, sample_row, sought
 from server.dataset.folder import Dataset
 from server.dataset.groups import WalkGroup
 from server.dataset.sample_row import SampleRow, Split, next_version, version_of
@@ -41,8 +41,13 @@ ALONE = WalkGroup()
 _LOG = "metadata.jsonl"
 # Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, what a teacher on
 # the server contradicts, doubt, the rest.
-_PRIORITY = {"correction": 0, "stopped": 0, "wearer": 1, "low_confidence": 3, "audit": 4, "predecessor": 6}
+_PRIORITY = {
+    "correction": 0, "stopped": 0, "wearer": 1, "disagreement": 2, "low_confidence": 3, "audit": 4, "predecessor": 6,
+}  # fmt: skip
 _CONTRADICTED, CONTRADICTED_FROM = 2, 0.5
+AHEAD_S = 86_400.0
+"""A device's clock further ahead than a day is wrong: its moments are ordered by when they came in. Else one from the
+year 9999 is the newest for ever."""
 
 
 def priority(row: SampleRow) -> int:
@@ -77,11 +82,17 @@ def insert_rows(
     )
     folds = _folds(rows, bodies, now_s=now_s)
     fresh = [fold for fold in folds if fold["sample_id"] not in known]
-    changed = [{"own_id": fold.pop("sample_id"), **fold} for fold in folds if fold["sample_id"] in known]
+    changed = [_change(fold) for fold in folds if fold["sample_id"] in known]
     if fresh:
         connection.execute(insert(db.samples), fresh)
     if changed:
         connection.execute(update(db.samples).where(db.samples.c.sample_id == bindparam("own_id")), changed)
+    sought.keep(connection, [row for row in rows if not row.erased], known=known)
+
+
+def _change(fold: dict[str, Any]) -> dict[str, Any]:
+    """Of a fold that is there, what a new row may change: it was received when it was."""
+    return {"own_id": fold["sample_id"]} | {n: v for n, v in fold.items() if n not in ("sample_id", "captured_at")}
 
 
 def _folds(rows: Sequence[SampleRow], bodies: Sequence[dict[str, Any]], *, now_s: float) -> list[dict[str, Any]]:
@@ -99,7 +110,7 @@ def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[st
         "version": version_of(row),
         "state": row.state,
         "priority": priority(row),
-        "captured_at": row.timestamp,
+        "captured_at": row.timestamp if row.timestamp <= now_s + AHEAD_S else now_s,
         "changed_at": now_s,
         "body": body,
     }
@@ -259,6 +270,7 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
                 row_id=newest.row_id, version=version_of(newest), state=newest.state, body=sample_row.to_dict(newest)
             )
         )
+        sought.keep(connection, [newest], known=(newest.sample_id,))
 
 
 def remembered_size(connection: Connection, name: str) -> int:

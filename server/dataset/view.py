@@ -23,6 +23,7 @@ from exporters.datasets import card
 from exporters.datasets.card import DatasetCard
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow, foreign_fields
+from server.dataset.teaching import may_teach
 from shared import atomic, vocabulary
 
 NAME = "metadata.parquet"  # the name by which Hugging Face's imagefolder reader finds it
@@ -76,7 +77,8 @@ class LoadableView:
 def write(dataset: Dataset) -> Counter[str]:
     """Write the view; returns its rows by split. Raises: DatasetError naming a line of the log; OSError."""
     with dataset.still():
-        rows = [row for row in dataset.rows() if row.reviewed and (dataset.folder / row.frame_path).is_file()]
+        taught = [row for row in dataset.rows() if row.reviewed and may_teach(row.ground_truth)]
+        rows = [row for row in taught if (dataset.folder / row.frame_path).is_file()]
         if rows:
             atomic.write_bytes(dataset.folder / NAME, _parquet(rows))
         else:

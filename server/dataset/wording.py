@@ -21,6 +21,7 @@ from functools import cache
 from shared import vocabulary
 from shared.errors import Refused
 from shared.vocabulary import Reading
+from shared.vocabulary.lexemes import WordKind, lexemes
 
 MAX_TEXT = 200  # 8 words; a pasted page is a slip
 SUGGESTIONS_MOST = 4
@@ -29,6 +30,12 @@ _SHORTEST = 4  # below this a wrong letter could mean anything
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 _VERBS = frozenset(("says", "has", "holds", "names", "gives", "does", "is"))
+UNKNOWN_AS = "obstacle"
+"""What a thing that the vocabulary does not know can be called."""
+UNKNOWN_MOST = 4
+"""Words of such a thing, as own words may have."""
+_PLAIN_WORDS = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
+_AROUND_A_THING = frozenset((WordKind.UNKNOWN, WordKind.OPENER, WordKind.SIDE, WordKind.MODIFIER))
 _NOTHING = frozenset(("nothing", "say nothing", "nothing there", "nothing should be said"))
 
 
@@ -98,7 +105,47 @@ def suggestions(text: str) -> tuple[str, ...]:
     if mended.taught_as and mended.slots and mended.taught_as != vocabulary.CLEAR:
         careful = vocabulary.phrase(replace(mended.slots, action="caution")) if mended.slots.object else ""
         meant.append(careful if _walks_on(mended.taught_as) else mended.taught_as)
+    if not any(map(_names_a_thing, meant)):
+        meant.insert(0, _as_obstacle(text))
     return tuple(dict.fromkeys(filter(None, meant)))[:SUGGESTIONS_MOST]
+
+
+def unknown_thing(text: str) -> str:
+    """The words of a text that name a thing which the vocabulary does not know, in lower case: "plank" in "a plank
+    ahead". "" = there are none, or more than one thing may be meant.
+
+    Only beside an opener or a side, and where nothing else is named, denied or assured: words that say anything more
+    than what stands where are for a person to put otherwise.
+    """
+    if len(text) > MAX_TEXT:
+        return ""
+    spoken = [one for one in lexemes(text) if one.kind not in (WordKind.BREAK, WordKind.FILLER)]
+    unknown = [at for at, one in enumerate(spoken) if one.kind is WordKind.UNKNOWN]
+    kinds = {one.kind for one in spoken}
+    placed = bool(kinds & {WordKind.OPENER, WordKind.SIDE})
+    if not unknown or not placed or not kinds <= _AROUND_A_THING or len(unknown) > UNKNOWN_MOST:
+        return ""
+    together = unknown[-1] - unknown[0] == len(unknown) - 1
+    words = " ".join(spoken[at].text for at in unknown)
+    misspelt = any(_mended(word) != word for word in _WORD.findall(words))
+    return words if together and not misspelt and _PLAIN_WORDS.fullmatch(words) else ""
+
+
+def _names_a_thing(sentence: str) -> bool:
+    slots = vocabulary.parse(sentence) if sentence else None
+    return slots is not None and slots.object != ""
+
+
+def _as_obstacle(text: str) -> str:
+    """What can be said of an unknown thing at its place, "" = nothing. Never an order to walk on."""
+    words = unknown_thing(text)
+    if not words:
+        return ""
+    sides = [one for one in lexemes(text) if one.kind is WordKind.SIDE]
+    openers = [one for one in lexemes(text) if one.kind is WordKind.OPENER]
+    said = [*(one.value for one in openers), UNKNOWN_AS, *(one.value for one in sides)]
+    sentence = vocabulary.read(" ".join(said)).taught_as or ""
+    return "" if not sentence or _walks_on(sentence) else sentence
 
 
 def _walks_on(sentence: str) -> bool:

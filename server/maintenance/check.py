@@ -23,7 +23,7 @@ from sqlalchemy import delete, func, select, update
 
 from server.database import store as db
 from server.database.store import Store, open_store
-from server.dataset import record_log, row_log
+from server.dataset import record_log, row_log, sought
 from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
@@ -167,8 +167,9 @@ def _fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
             connection.execute(delete(db.samples).where(db.samples.c.sample_id == sample_id))
             if body.get("erased"):
                 return
-            fold = row_log.fold_of(from_dict(body), body, now_s=now_s)
-            connection.execute(db.samples.insert().values(**fold))
+            row = from_dict(body)
+            connection.execute(db.samples.insert().values(**row_log.fold_of(row, body, now_s=now_s)))
+            sought.keep(connection, [row], known=())
 
 
 class _Files:

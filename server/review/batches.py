@@ -56,10 +56,11 @@ def alike(rows: Iterable[SampleRow], *, least: int = 2) -> list[AlikeMoments]:
     return sorted(found, key=lambda group: (-len(group.rows), group.said))
 
 
-def similar(store: Store, dataset: Dataset, row: SampleRow) -> list[SampleRow]:
+def similar(store: Store, dataset: Dataset, row: SampleRow, *, compared: int | None = None) -> list[SampleRow]:
     """Other moments of the row's walk that wait, look like it, and at which the device said the same; oldest first.
 
     None where a wearer corrected: what they said is about that moment.
+    compared: at most so many pictures are read, of the moments nearest in time; None = all
     """
     own = _descriptor(dataset, row)
     if own is None or row.correction_id:
@@ -69,7 +70,10 @@ def similar(store: Store, dataset: Dataset, row: SampleRow) -> list[SampleRow]:
     with store.reading() as connection:
         bodies = connection.execute(query.order_by(table.c.captured_at, table.c.sample_id)).scalars().all()
     others = [other for other in map(sample_row.from_dict, bodies) if other.sample_id != row.sample_id]
-    return [other for other in others if _said_the_same(other, row) and _alike(dataset, other, own)]
+    others = [other for other in others if _said_the_same(other, row)]
+    nearest = sorted(others, key=lambda other: abs(other.timestamp - row.timestamp))[:compared]
+    chosen = {other.sample_id for other in nearest}
+    return [other for other in others if other.sample_id in chosen and _alike(dataset, other, own)]
 
 
 def _said_the_same(other: SampleRow, row: SampleRow) -> bool:

@@ -1,22 +1,29 @@
-"""Moments and what people decided about them: listing, one moment with its history, and the four decisions.
+"""Moments and what people decided about them: listing, one moment with its history, and the five decisions.
 
     accept    the proposed wording is right
     edit      this wording is right instead; other words than the vocabulary's are confirmed by giving those
     nothing   nothing should have been said
     reject    this moment must not teach: the picture is useless, or the correction was a slip
+    return    somebody should look again: it waits for review as if nobody had decided
 
 Every decision is one transaction: an append-only line in `reviews` (who, when, before, after) and a new dataset row
-that supersedes the older one. The same decision twice writes nothing the second time. All may be taken back by another.
+that supersedes the older one. The same decision twice writes nothing the second time. All may be taken back by another,
+and by `server.review.undoing`.
 What is confirmed is always a canonical sentence (`server.dataset.wording`), or "" for silence.
+
+A person decides about the row that they read: `review_read` compares it with the row that stands, in the same
+transaction, whatever process wrote that. Where anything differs that a person judges by, the decision is taken only if
+it would have come to what stands now (a request sent again); else `Stale` says what was read and what stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from server.access import visible
 from server.access.person import Person
@@ -26,11 +33,22 @@ from server.dataset import row_log, sample_row
 from server.dataset import wording as words
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow, State, next_version
+from shared import topics
 from shared.errors import Refused
 from shared.vocabulary import Reading
 
-Action = Literal["accept", "edit", "reject", "nothing"]
+Action = Literal["accept", "edit", "reject", "nothing", "return"]
 ACTIONS: tuple[str, ...] = get_args(Action)
+UNDO = "undo"
+"""What the log calls a decision that was taken back; `server.review.undoing` writes it."""
+
+
+CHANGED = "This moment has changed since you opened it."
+AGAIN = "Nothing was saved. Please look again."
+_JUDGED = (
+    "reviewed", "rejected", "ground_truth", "instruction", "was_correct", "source", "author", "batch", "doubt_score",
+)  # fmt: skip
+"""Fields of a row that a decision writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,31 @@ class PastDecision:
     action: str
     before: str
     after: str
+
+
+class Stale(Refused):
+    """A person decided about a wording that does not stand any more. Nothing was written."""
+
+    def __init__(self, read: SampleRow | None, row: SampleRow, last: PastDecision | None) -> None:
+        """read: the row that the person looked at, None where there never was such a one. row: the one that stands.
+        last: the newest decision about the moment"""
+        self.row = row
+        self.read = stands(read) if read is not None else ""
+        """The wording that the person read, "" = it is not known."""
+        self.stands = stands(row)
+        """The wording that stands now."""
+        self.decided_by = last.reviewer if last and row.state != "pending" else ""
+        """Who decided it, "" = nobody: something else came in."""
+        self.decided_at = last.at if last and row.state != "pending" else 0.0
+        """When, in seconds since 1970 in UTC; 0 = nobody did."""
+        super().__init__(" ".join(filter(None, (CHANGED, self._what()))), hint=AGAIN)
+
+    def _what(self) -> str:
+        read = f"You read: {self.read}" if self.read else ""
+        if not self.decided_by:
+            return f"{read} Now there stands: {self.stands}".strip()
+        at = f"{datetime.fromtimestamp(self.decided_at, UTC):%H:%M} UTC"
+        return f"{read} {self.decided_by} decided at {at}: {self.stands}".strip()
 
 
 def said(row: SampleRow) -> str:
@@ -82,6 +125,15 @@ def source(row: SampleRow) -> str:
     not understood.
     """
     return row.llm_correction or suggested(row) or ("" if _waits_for_a_listener(row) else said(row))
+
+
+def stands(row: SampleRow) -> str:
+    """What stands about a moment, in words: the wording that is confirmed, else the one that is offered."""
+    if row.rejected:
+        return "rejected, it must not teach."
+    if not_understood(row):
+        return "no wording yet."
+    return proposal(row) or "nothing should be said."
 
 
 def suggested(row: SampleRow) -> str:
@@ -173,9 +225,8 @@ def counts(store: Store, *, seen_by: Person | None = None) -> dict[str, int]:
     return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(rows)}
 
 
-def _visible(seen_by: Person | None) -> tuple[ColumnElement[bool], ...]:
-    condition = None if seen_by is None else visible.clause(seen_by)
-    return () if condition is None else (condition,)
+def _visible(seen_by: Person | None) -> list[ColumnElement[bool]]:
+    return [] if seen_by is None else visible.conditions(seen_by)
 
 
 def get(store: Store, sample_id: str) -> SampleRow | None:
@@ -189,7 +240,7 @@ def history(store: Store, sample_id: str) -> list[PastDecision]:
     table = db.reviews
     with store.reading() as connection:
         rows = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
-    return [PastDecision(r.at, r.reviewer, r.action, *map(_stored_wording, (r.before, r.after))) for r in rows]
+    return [past(row) for row in rows]
 
 
 def _stored_wording(body: dict[str, Any]) -> str:
@@ -198,31 +249,65 @@ def _stored_wording(body: dict[str, Any]) -> str:
 
 def decide(row: SampleRow, decision: ReviewDecision) -> SampleRow:
     """The row after a decision; the same row where it changes nothing. Pure. Raises: Refused saying what to do."""
-    if decision.action == "reject":
-        after = replace(
-            row,
-            reviewed=False,
-            rejected=True,
-            was_correct=None,
-            ground_truth="",
-            instruction=row.llm_correction,
-            source="wearer_voice" if row.correction_id and row.llm_correction else "device",
-        )
-    else:
-        truth = _truth(row, decision)
-        after = replace(
-            row,
-            reviewed=True,
-            rejected=False,
-            ground_truth=truth,
-            instruction=truth,
-            was_correct=words.means_the_same(said(row), truth),
-            source="caregiver",
-        )
+    match decision.action:
+        case "reject":
+            after = replace(_undecided(row), rejected=True, author=row.author)
+        case "return":
+            if row.state == "pending":
+                return row
+            return next_version(row, replace(_undecided(row), doubt_score=0.0))
+        case _:
+            truth = _truth(row, decision)
+            after = replace(
+                row,
+                reviewed=True,
+                rejected=False,
+                ground_truth=truth,
+                instruction=truth,
+                was_correct=words.means_the_same(said(row), truth),
+                source="caregiver",
+            )
     after = replace(after, batch=decision.batch if decision.batch != row.sample_id else "")
     if replace(after, source=row.source) == row:
         return row
     return next_version(row, after, author=decision.reviewer)
+
+
+def _undecided(row: SampleRow) -> SampleRow:
+    """The row as if nobody had decided; what came in since stays."""
+    heard = bool(row.correction_id and row.llm_correction)
+    return replace(
+        row,
+        reviewed=False,
+        rejected=False,
+        was_correct=None,
+        ground_truth="",
+        instruction=row.llm_correction,
+        source="wearer_voice" if heard else "device",
+        author=(row.speaker_id if heard else "") or row.device,
+        batch="",
+    )
+
+
+def restored(row: SampleRow, before: SampleRow) -> SampleRow:
+    """The row that supersedes `row`, with what stood about the moment before a decision. Pure.
+
+    What came in since (a clip, a teacher's opinion) stays; the words that are offered are those that are offered now.
+    """
+    after = replace(row, **{name: getattr(before, name) for name in _JUDGED})
+    if before.state == "pending" and not before.doubted:
+        after = replace(after, instruction=row.llm_correction)
+    return next_version(row, after)
+
+
+def says_the_same(row: SampleRow, other: SampleRow) -> bool:
+    """Whether two rows of a moment say the same of what was decided. Pure."""
+    return (row.state, row.ground_truth) == (other.state, other.ground_truth)
+
+
+def judged_by(row: SampleRow) -> tuple[object, ...]:
+    """All of a row that a person judges by. Pure."""
+    return (row.state, said(row), proposal(row), row.correction_id, row.transcript)
 
 
 def _truth(row: SampleRow, decision: ReviewDecision) -> str:
@@ -242,9 +327,10 @@ def _truth(row: SampleRow, decision: ReviewDecision) -> str:
 
 
 def review(store: Store, dataset: Dataset, sample_id: str, decision: ReviewDecision, *, now_s: float) -> SampleRow:
-    """Take a decision and write it down durably; returns the moment as it now stands.
+    """Take a decision about a moment as it stands and write it down durably; returns the moment as it now stands.
 
-    raises: KeyError where there is no such moment; Refused where the decision can not be taken.
+    For decisions that no person read a row for (an import). raises: KeyError where there is no such moment; Refused
+    where the decision can not be taken.
     """
     return review_all(store, dataset, [sample_id], decision, now_s=now_s)[0]
 
@@ -254,26 +340,111 @@ def review_all(
 ) -> list[SampleRow]:
     """The same decision about several moments, in one transaction: about all of them or none. Raises: as `review`."""
     with store.writing() as connection:
-        rows = [_decided(connection, sample_id, decision, now_s=now_s) for sample_id in sample_ids]
+        changes = [_change(_standing(connection, one), decision) for one in sample_ids]
+        write(connection, changes, decision, now_s=now_s)
     row_log.flush(store, dataset, now_s=now_s)
-    return rows
+    return [change.after for change in changes]
 
 
-def _decided(connection: Connection, sample_id: str, decision: ReviewDecision, *, now_s: float) -> SampleRow:
-    row = row_log.current(connection, sample_id)
+def review_read(
+    store: Store, dataset: Dataset, row_ids: Sequence[str], decision: ReviewDecision, *, now_s: float
+) -> list[SampleRow]:
+    """The same decision about the moments whose rows a person read, one or more: about all of them or none.
+
+    row_ids: what the person looked at
+    returns: the moments as they now stand, in that order
+    raises: KeyError where there is no such moment; Stale where one has changed since; Refused where the decision can
+    not be taken; OSError
+    """
+    with store.writing() as connection:
+        changes = [_change_of_read(connection, row_id, decision) for row_id in row_ids]
+        write(connection, changes, decision, now_s=now_s)
+    row_log.flush(store, dataset, now_s=now_s)
+    return [change.after for change in changes]
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """A row and the one that supersedes it; the same where nothing changes."""
+
+    before: SampleRow
+    after: SampleRow
+
+
+def _change(row: SampleRow, decision: ReviewDecision) -> RowChange:
+    return RowChange(row, decide(row, decision))
+
+
+def _change_of_read(connection: Connection, row_id: str, decision: ReviewDecision) -> RowChange:
+    row = _standing(connection, row_id.rpartition("#")[0])
+    read = row if row_id == row.row_id else _row(connection, row_id, row.sample_id)
+    if read is not None and judged_by(read) == judged_by(row):
+        return _change(row, decision)
+    if read is not None and _comes_to(read, decision, row):
+        return RowChange(row, row)
+    raise Stale(read, row, _last(connection, row.sample_id))
+
+
+def _comes_to(read: SampleRow, decision: ReviewDecision, row: SampleRow) -> bool:
+    """Whether the decision about the row that was read comes to what stands now: then it was only sent again."""
+    try:
+        same = says_the_same(decide(read, decision), row)
+    except Refused:
+        return False
+    return same and (row.state != "pending" or decision.action == "return")
+
+
+def _standing(connection: Connection, sample_id: str) -> SampleRow:
+    row = row_log.current(connection, sample_id) if topics.NAME.match(sample_id) else None
     if row is None:
         raise KeyError(sample_id)
-    after = decide(row, decision)
-    if after is not row:
-        row_log.insert_row(connection, after, now_s=now_s)
-        connection.execute(
+    return row
+
+
+def _row(connection: Connection, row_id: str, sample_id: str) -> SampleRow | None:
+    """An older row of a moment, None where there never was such a one."""
+    table = db.dataset_rows
+    query = select(table.c.body).where(table.c.row_id == row_id, table.c.sample_id == sample_id)
+    body = connection.execute(query).scalar()
+    return None if body is None else sample_row.from_dict(body)
+
+
+def _last(connection: Connection, sample_id: str) -> PastDecision | None:
+    table = db.reviews
+    query = select(table).where(table.c.sample_id == sample_id).order_by(table.c.id.desc()).limit(1)
+    newest = connection.execute(query).first()
+    return None if newest is None else past(newest)
+
+
+def past(entry: Any) -> PastDecision:
+    before, after = map(_stored_wording, (entry.before, entry.after))
+    return PastDecision(entry.at, entry.reviewer, entry.action, before, after)
+
+
+def write(connection: Connection, changes: Sequence[RowChange], decision: ReviewDecision, *, now_s: float) -> list[int]:
+    """Write down, inside the caller's transaction, what was decided at once; returns the ids in the log.
+
+    What did not change is not written. Nobody holds these moments any more.
+    """
+    entries = list[int]()
+    for change in changes:
+        if change.after is change.before:
+            continue
+        row_log.insert_row(connection, change.after, now_s=now_s)
+        entry = connection.execute(
             insert(db.reviews).values(
-                sample_id=sample_id,
+                sample_id=change.before.sample_id,
                 at=now_s,
                 reviewer=decision.reviewer,
                 action=decision.action,
-                before=sample_row.to_dict(row),
-                after=sample_row.to_dict(after),
+                before=sample_row.to_dict(change.before),
+                after=sample_row.to_dict(change.after),
             )
         )
-    return after
+        entries.append(db.new_id(entry))
+    if entries:
+        values = [{"review": entry, "act": entries[0], "undone_by": None} for entry in entries]
+        connection.execute(insert(db.review_acts), values)
+    decided = [change.before.sample_id for change in changes]
+    connection.execute(delete(db.review_leases).where(db.review_leases.c.sample_id.in_(decided)))
+    return entries

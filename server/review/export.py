@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 from exporters.datasets.rows import LeftOut, Row, evened
 from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, Split
+from server.dataset.teaching import may_teach
 from server.review import collected, decisions, stats
 from shared import hidden
 
@@ -76,15 +77,23 @@ def objection(row: SampleRow, wanted: Wanted) -> str:
         return "rejected"
     if not row.reviewed and wanted.only == "reviewed":
         return "not reviewed yet"
-    if decisions.not_understood(row):
-        return (
-            "the wearer's correction was not understood yet" if row.correction_id else "what was said may not be taught"
-        )
+    if why := _unteachable(row):
+        return why
     if not hidden.shows(row.hidden, text_of(row)):
         return "what should be said of it was made unrecognisable"
     if wanted.split not in ("all", _split(row)):
         return "of the other split"
     return "" if text_of(row) or wanted.silence else "nothing should be said"
+
+
+def _unteachable(row: SampleRow) -> str:
+    """Why the trainer would leave a row out, too, "" = it would not."""
+    if row.reviewed:
+        # Under an older table of what may be said, or by another tool.
+        return "" if may_teach(row.ground_truth) else "what was confirmed may not be taught: review it again"
+    if not decisions.not_understood(row):
+        return ""
+    return "the wearer's correction was not understood yet" if row.correction_id else "what was said may not be taught"
 
 
 def text_of(row: SampleRow) -> str:

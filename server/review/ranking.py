@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import pictures, row_log
+from server.dataset import alike, pictures, row_log, sought
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.review import decisions, selection, stats
@@ -34,6 +34,8 @@ class Ranking:
         self._store, self._dataset = store, dataset
         self._seen: tuple[int, float] | None = None
         self._descriptors: dict[str, Descriptor | None] = {}
+        self._looks: dict[str, int] = {}
+        """Difference hashes of the pictures that were read."""
 
     def refresh(self) -> bool:
         """Order the queue anew where anything changed since; whether it did. Raises: OSError."""
@@ -43,9 +45,11 @@ class Ranking:
         state = int(count), float(changed or 0.0)
         if state == self._seen:
             return False
-        waiting = self._rows("pending")
-        places = selection.order([self._candidate(row) for row in waiting], self._confirmed())
+        waiting, judged, received = self._rows("pending"), self._judged(), self._captured()
+        candidates = [self._candidate(row, received.get(row.sample_id, row.timestamp)) for row in waiting]
+        places = selection.order(candidates, self._confirmed(judged))
         self._write(places, {row.sample_id: row.row_id for row in waiting})
+        self._write_looks([*waiting, *judged])
         self._seen = state
         return True
 
@@ -53,11 +57,18 @@ class Ranking:
         counts = decisions.counts(self._store)
         return decisions.listing(self._store, state=state, limit=counts[state])  # type: ignore[arg-type]
 
-    def _candidate(self, row: SampleRow) -> Candidate:
+    def _captured(self) -> dict[str, float]:
+        """When the moments that wait were; when they came in, where their device's clock was ahead."""
+        table = db.samples.c
+        with self._store.reading() as connection:
+            rows = connection.execute(select(table.sample_id, table.captured_at).where(table.state == "pending"))
+            return {row.sample_id: row.captured_at for row in rows}
+
+    def _candidate(self, row: SampleRow, at_s: float) -> Candidate:
         return Candidate(
             sample_id=row.sample_id,
             walk_id=row.walk_id,
-            timestamp=row.timestamp,
+            timestamp=at_s,
             priority=row_log.priority(row),
             confidence=min(max(row.confidence, 0.0), 1.0),
             disagreement=row.teacher_disagreement,
@@ -66,9 +77,11 @@ class Ranking:
             descriptor=self._descriptor(row),
         )
 
-    def _confirmed(self) -> Confirmed:
+    def _judged(self) -> list[SampleRow]:
         """The newest that people have judged."""
-        judged = [row for row in self._rows("reviewed")[:MOST_CONFIRMED] if stats.is_judged(row)]
+        return [row for row in self._rows("reviewed")[:MOST_CONFIRMED] if stats.is_judged(row)]
+
+    def _confirmed(self, judged: Sequence[SampleRow]) -> Confirmed:
         pairs = [(own, not row.was_correct) for row in judged if (own := self._descriptor(row)) is not None]
         if not pairs:
             return selection.NOTHING_CONFIRMED
@@ -79,14 +92,17 @@ class Ranking:
         if row.frame_path not in self._descriptors:
             if len(self._descriptors) >= _MOST_KEPT:
                 self._descriptors.clear()
+                self._looks.clear()
             self._descriptors[row.frame_path] = self._read(row)
         return self._descriptors[row.frame_path]
 
     def _read(self, row: SampleRow) -> Descriptor | None:
         try:
-            return selection.descriptor_of(pictures.read(self._dataset.folder / row.frame_path))
+            image = pictures.read(self._dataset.folder / row.frame_path)
         except (DatasetError, OSError):
             return None
+        self._looks[row.frame_path] = alike.dhash(image)
+        return selection.descriptor_of(image)
 
     def _write(self, places: Sequence[str], row_ids: dict[str, str]) -> None:
         """Only rows that are still what was ranked."""
@@ -103,3 +119,17 @@ class Ranking:
         if values:
             with self._store.writing() as connection:
                 connection.execute(statement, values)
+
+    def _write_looks(self, rows: Sequence[SampleRow]) -> None:
+        """The difference hashes of moments that have none yet: a search for what looks alike needs them."""
+        table = db.sought.c
+        with self._store.reading() as connection:
+            lacking = set(connection.execute(select(table.sample_id).where(table.look.is_(None))).scalars())
+        looks = {
+            row.sample_id: self._looks[row.frame_path]
+            for row in rows
+            if row.sample_id in lacking and row.frame_path in self._looks
+        }
+        if looks:
+            with self._store.writing() as connection:
+                sought.keep_looks(connection, looks)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from server.dataset.sample_row import SampleRow, State
+from server.dataset.teaching import may_teach
 from server.dataset.wording import meaning
 from server.review.decisions import said
 from shared import vocabulary
@@ -137,8 +138,10 @@ def _by_model(rows: Iterable[SampleRow], judged: Iterable[SampleRow]) -> tuple[G
 
 
 def is_judged(row: SampleRow) -> bool:
-    """Whether a person has said if a model was right. Videos that a person labelled had no model to be judged."""
-    return row.reviewed and row.was_correct is not None and row.model_version != ""
+    """Whether a person has said if a model was right. Videos that a person labelled had no model to be judged; what may
+    not be taught, confirmed under an older table of what may be said, judges nothing either."""
+    judged = row.reviewed and row.was_correct is not None and row.model_version != ""
+    return judged and may_teach(row.ground_truth)
 
 
 def in_audit(row: SampleRow) -> bool:

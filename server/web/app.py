@@ -17,10 +17,25 @@ from server.access.service import Access
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.releases.sheet import ModelSheet
-from server.web import account_page, api, batch, media, page, people_page, signing_in, teach
+from server.voice.speech import SpokenTexts
+from server.web import (
+    account_page,
+    api,
+    batch,
+    by_ear,
+    deeds,
+    installable,
+    media,
+    moments_page,
+    page,
+    people_page,
+    review_api,
+    signing_in,
+    teach,
+)
 from server.web.entry import Entry, is_for_programs
 from server.web.guard import Guard
-from server.web.page import PageRenderer
+from server.web.page import PageRenderer, ReviewDesk
 from server.web.review import Reviews
 from server.web.teach import LessonsPort
 from shared.clock import Clock
@@ -44,7 +59,6 @@ def create_app(
     model: Callable[[], str | None] | None = None,
     models: Callable[[], Sequence[ModelSheet]] = tuple,
     hosts: Sequence[str] = (),
-    reviewer: str = "caregiver",
     lessons: LessonsPort | None = None,
     access: Access | None = None,
     alone: bool = True,
@@ -54,7 +68,6 @@ def create_app(
     model: the version that devices are offered, asked for with every page
     models: every version and what it sees, for the page about that
     hosts: names besides the loopback ones that it answers to, without a port
-    reviewer: who is written down as having decided, until there are accounts
     lessons: what may be taught at once; None = there is no page for that
     access: who may come in; None = as the store has it
     alone: only this machine can reach the page: while there is no account, it may be used without one
@@ -63,11 +76,17 @@ def create_app(
     app = FastAPI(
         title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
     )
-    reviews = Reviews(store, dataset, clock, reviewer=reviewer)
+    reviews = Reviews(store, dataset, clock)
     pages = PageRenderer(model, may_teach=lessons is not None)
+    desk = ReviewDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
+    app.include_router(review_api.router(store, dataset, reviews, clock))
     app.include_router(media.router(dataset.folder))
-    app.include_router(page.router(store, reviews, pages, models))
+    app.include_router(moments_page.router(desk))  # before /moments/{id}
+    app.include_router(page.router(desk, models))
+    app.include_router(deeds.router(desk))
+    app.include_router(by_ear.router(desk, SpokenTexts(clock)))
+    app.include_router(installable.router(pages))
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))

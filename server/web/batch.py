@@ -82,11 +82,12 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
     ) -> HTMLResponse:
         who = person.of(request)
         found = groups(store, who)
-        person.listed(request, (card.row for group in found for card in group.cards))
+        person.listed(request, (card.row.sample_id for group in found for card in group.cards))
         return pages.render(
             "batch.html",
             status=outcome.status if outcome else 200,
             tabs=view.tabs(decisions.counts(store, seen_by=who), ""),
+            here="batch",
             groups=found,
             error=outcome.reason if outcome else "",
             answer=view.answer(outcome, typed=typed or None) if outcome else None,
@@ -105,7 +106,7 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
             return shown(request, ReviewOutcome(422, "Tick the moments that it is about first."), typed=form.text)
         if not _may_decide(store, person.of(request), form.chosen):
             return shown(request, ReviewOutcome(404, GONE), typed=form.text)
-        outcome = reviews.decide_all(form.chosen, form.action, text=form.text)
+        outcome = reviews.decide_all(form.chosen, form.action, by=person.of(request), text=form.text)
         if outcome.status == 200:
             return RedirectResponse(f"/batch?done={len(set(form.chosen))}#status", status_code=303)
         return shown(request, outcome, typed=form.text if form.action == "edit" else "", chosen=form.chosen)

@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from starlette.requests import HTTPConnection
 
 from server.access.person import ALONE, Person, Role
-from server.dataset.sample_row import SampleRow
 
 __all__ = ["ALONE", "Person", "Role", "listed", "of", "shown_to"]
 
@@ -21,6 +20,7 @@ def of(connection: HTTPConnection) -> Person:
     return getattr(connection.state, "person", ALONE)
 
 
-def listed(connection: HTTPConnection, rows: Iterable[SampleRow]) -> None:
-    """Moments that an answer shows beside others: they are written down as seen (server.access.audit)."""
-    getattr(connection.state, "listed", []).extend(row.sample_id for row in rows)
+def listed(connection: HTTPConnection, sample_ids: Iterable[str]) -> None:
+    """Moments that an answer shows though its address names none of them: they are written down as seen
+    (server.access.audit)."""
+    getattr(connection.state, "listed", []).extend(sample_ids)

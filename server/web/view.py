@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+from urllib.parse import urlencode
 
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
-from server.web import where
+from server.web import choices, drawn, where
+from server.web.choices import WordingChoice
+from server.web.drawn import DrawnSide
 from server.web.review import ReviewOutcome
 from server.web.where import WhereChoice
 from shared.errors import Refused
 
-TABS: tuple[tuple[State, str], ...] = (("pending", "To review"), ("reviewed", "Reviewed"), ("rejected", "Rejected"))
+TABS: tuple[tuple[State | Literal["all"], str], ...] = (
+    ("pending", "To review"), ("reviewed", "Reviewed"), ("rejected", "Rejected"), ("all", "All"),
+)  # fmt: skip
+WORD_MOST = 400
+"""Letters of a device's words that a page shows: they come from outside, and may be one word without an end."""
 _WHY = {
     "correction": "{wearer} said what should have been said",
     "wearer": "{wearer} pressed the button",
@@ -88,6 +96,14 @@ class MomentCard:
     """Where and when it was recorded."""
     where_told: str
     """The same in words."""
+    choices: tuple[WordingChoice, ...]
+    """What may be taught, by key."""
+    unsure: str
+    """Why it must be listened to before the proposal is accepted, "" = it need not."""
+    drawn: tuple[DrawnSide, ...]
+    """What is drawn over the picture."""
+    drawn_told: str
+    """The same in words."""
 
     @property
     def when(self) -> str:
@@ -99,10 +115,12 @@ class MomentCard:
 class Tab:
     """One of the lists, with how many moments it holds."""
 
-    state: State
+    state: State | Literal["all"]
     label: str
     count: int
     current: bool
+    query: str
+    """Of its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +139,7 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
     proposal = decisions.proposal(row)
     objection = decisions.objection(row)
     wearer = row.speaker_id or "the wearer"
+    bands = drawn.sides(decisions.said(row), proposal)
     return MomentCard(
         row=row,
         title=_title(row, wearer),
@@ -140,6 +159,10 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
         decided=decided(row),
         where=where.choices_of(row),
         where_told=where.told(where.choices_of(row)),
+        choices=choices.choices(row),
+        unsure=choices.unsure(row) if objection is None else "",
+        drawn=bands,
+        drawn_told=drawn.told(bands),
     )
 
 
@@ -220,9 +243,25 @@ def decided(row: SampleRow) -> str:
     return f"Confirmed: “{row.ground_truth}”" if row.ground_truth else "Confirmed: nothing should be said."
 
 
-def tabs(counts: dict[str, int], current: State | Literal[""]) -> list[Tab]:
-    """The three lists. current: "" = none of them"""
-    return [Tab(state, label, counts[state], state == current) for state, label in TABS]
+def tabs(
+    counts: dict[str, int], current: State | Literal["", "all"], *, searched: Mapping[str, str] | None = None
+) -> list[Tab]:
+    """The lists: what waits first, all of them last.
+
+    current: "" = none of them
+    searched: the fields of a search that goes on in each
+    """
+    totals = {"all": sum(counts.values()), **counts}
+    return [
+        Tab(state, label, totals[state], state == current, urlencode({"state": state, **(searched or {})}))
+        for state, label in TABS
+    ]
+
+
+def short(text: object, most: int = WORD_MOST) -> str:
+    """Words from outside, cut where they are longer than anybody reads. Pure."""
+    plain = str(text)
+    return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def paging(total: int, *, page: int, size: int) -> Paging:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.dataset import surroundings
-from server.dataset.sample_row import SampleRow, State
+from server.dataset.sample_row import SampleRow
 from server.labelling import conditions
 
 MAX_CHOICE = 60
@@ -26,7 +26,7 @@ class WhereChoice:
 
 
 class WhereForm(BaseModel):
-    """The four fields, "" = not said, and the list to go back to."""
+    """The four fields, "" = not said."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,9 +34,8 @@ class WhereForm(BaseModel):
     lighting: str = Field("", max_length=MAX_CHOICE)
     weather: str = Field("", max_length=MAX_CHOICE)
     scenario: str = Field("", max_length=MAX_CHOICE)
-    state: State = "pending"
-    page: int = Field(0, ge=0, le=1_000_000)
-    """0 = it was sent from the moment's own page."""
+    within: str = Field("", max_length=1000)
+    """The search that the person came from."""
 
     @property
     def values(self) -> dict[str, str]:

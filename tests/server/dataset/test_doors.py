@@ -52,13 +52,14 @@ def test_the_api_takes_explains_and_lets_other_words_be_confirmed(house: House) 
     with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
         for text in ALL:
             url = f"{site}/api/samples/{IDS[text]}/review"
-            answer = post_json(url, {"action": "edit", "text": text})
+            read = {"action": "edit", "row_id": row_of(house, text).row_id}
+            answer = post_json(url, {**read, "text": text})
             if text in AS_WRITTEN:
                 assert (answer.status, answer.json["ground_truth"]) == (200, AS_WRITTEN[text])
                 continue
             assert answer.status == 422
             assert row_of(house, text).state == "pending"
-            assert set(answer.json) == {"detail", "proposal", "wording", "lost", "suggestions"}
+            assert set(answer.json) == {"detail", "proposal", "wording", "lost", "suggestions", "unknown"}
             if text in REFUSED:
                 assert REFUSED[text] in answer.json["detail"]
                 assert (answer.json["wording"], answer.json["lost"]) == ("", [])
@@ -67,7 +68,7 @@ def test_the_api_takes_explains_and_lets_other_words_be_confirmed(house: House) 
             wording, lost = REWORDED[text]
             assert (answer.json["wording"], answer.json["proposal"]) == (wording, wording)
             assert (answer.json["lost"], answer.json["suggestions"]) == (list(lost), [])
-            again = post_json(url, {"action": "edit", "text": answer.json["wording"]})
+            again = post_json(url, {**read, "text": answer.json["wording"]})
             assert (again.status, again.json["ground_truth"]) == (200, wording)
     assert stored(house) == CONFIRMED
 
@@ -78,7 +79,7 @@ def test_the_page_without_javascript_shows_what_would_be_taught_and_takes_it_wit
             answer = ask(
                 f"{site}/moments/{IDS[text]}/review",
                 method="POST",
-                data=urlencode({"action": "edit", "text": text}).encode(),
+                data=urlencode({"action": "edit", "text": text, "row_id": row_of(house, text).row_id}).encode(),
                 headers={"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"},
             )
             assert answer.status == 422

@@ -67,11 +67,21 @@ def test_a_walk_does_not_fill_the_queue() -> None:
     assert sum(name.startswith("f") for name in first) == 5
 
 
-def test_every_twentieth_place_is_of_the_audit_stream_in_its_own_order() -> None:
-    some = [candidate(f"m{n:02d}", confidence=0.0) for n in range(60)]
-    some += [candidate(f"a{n}", confidence=1.0, audit=True, timestamp=float(n)) for n in range(3)]
-    found = selection.order(some)
-    assert [found[place] for place in (19, 39, 59)] == ["a2", "a1", "a0"]
+def test_every_twelfth_place_is_of_the_audit_stream_and_it_comes_nowhere_else() -> None:
+    some = [candidate(f"m{n:02d}", confidence=0.9) for n in range(60)]
+    drawn = [candidate(f"a{n}", confidence=1.0, audit=True, timestamp=float(n)) for n in range(3)]
+    found = selection.order([*some, *drawn])
+    places = [found[place] for place in (11, 23, 35)]
+    assert sorted(places) == ["a0", "a1", "a2"]
+    # What they show moves none of them: neither forward, nor among themselves.
+    worse = [candidate(f"a{n}", confidence=0.0, disagreement=n / 3, audit=True, timestamp=9.0 - n) for n in range(3)]
+    assert [selection.order([*some, *worse])[place] for place in (11, 23, 35)] == places
+
+
+def test_what_is_left_of_the_audit_stream_comes_last() -> None:
+    some = [candidate("m"), *(candidate(f"a{n}", audit=True) for n in range(3))]
+    assert selection.order(some)[0] == "m"
+    assert sorted(selection.order(some)) == ["a0", "a1", "a2", "m"]
 
 
 candidates = st.builds(
@@ -122,13 +132,14 @@ def test_the_queue_is_put_in_order_and_what_comes_in_later_is_ordered_the_next_t
     assert queue(house) == ["2", "3", "0", "1"]
     ranking = Ranking(house.store, house.dataset)
     assert ranking.refresh()
-    assert queue(house) == ["2", "1", "3", "0"]
+    assert queue(house) == ["2", "3", "0", "1"]
     assert not ranking.refresh()
     house.clock.sleep(1.0)
     house.send(moment(5, flags=("audit",), confidence=0.3, walk_id="walk-5"))
     assert queue(house)[0] == "5"
     assert ranking.refresh()
-    assert queue(house) == ["2", "1", "3", "5", "0"]
+    drawn = selection.order([candidate(f"pi-1-b00t-00000{n}", audit=True) for n in "15"])
+    assert queue(house) == ["2", "3", "0", *(one[-1] for one in drawn)]
 
 
 def test_a_decision_taken_meanwhile_stays(house: House) -> None:

@@ -37,12 +37,12 @@ def seed(house: House) -> None:
     correct(house, PUZZLING, n=2, transcript="mumble", proposal="")
 
 
-def correct(house: House, chunk_id: str, *, n: int, transcript: str, proposal: str) -> None:
+def correct(house: House, chunk_id: str, *, n: int, transcript: str, proposal: str, confidence: float = 0.9) -> None:
     """The wearer speaks about a chunk, and the server has listened."""
     said = spoken(chunk_id, sound(5 + n), n=n)
     house.send(said)
     house.merge.put_transcript(
-        "pi-1", said.record.correction_id, transcript=transcript, confidence=0.9, proposal=proposal
+        "pi-1", said.record.correction_id, transcript=transcript, confidence=confidence, proposal=proposal
     )
 
 

@@ -13,6 +13,9 @@ from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, ask,
 
 
 def review(site: str, sample_id: str, **body: Any) -> tuple[int, Any]:
+    """A decision about the row that stands now, unless another is named."""
+    if "row_id" not in body:
+        body["row_id"] = ask(f"{site}/api/samples/{sample_id}").json["row_id"]
     answer = post_json(f"{site}/api/samples/{sample_id}/review", body)
     return answer.status, answer.json
 
@@ -61,6 +64,7 @@ def test_edited_words_become_the_vocabularys_once_these_are_confirmed(site: str)
         "wording": "Caution, curb ahead.",
         "lost": ["crosswalk"],
         "suggestions": [],
+        "unknown": "",
     }
     assert ids(site, "?state=reviewed") == []
     status, row = review(site, FLAGGED, action="edit", text=body["wording"])
@@ -151,6 +155,40 @@ def test_an_unknown_moment_is_not_found(site: str, sample_id: str) -> None:
     assert post_json(f"{site}/api/samples/{sample_id}/review", {"action": "accept"}).status == 404
 
 
+def test_nobody_confirms_another_persons_decision_unread(site: str) -> None:
+    """A edits while B still reads the wording before: whatever B presses, B gets both wordings and nothing is saved."""
+    read = ask(f"{site}/api/samples/{CORRECTED}").json["row_id"]
+    assert review(site, CORRECTED, action="edit", text="Stop, curb ahead.", row_id=read)[0] == 200
+    for own in ({"action": "accept"}, {"action": "edit", "text": "Caution, pole ahead."}, {"action": "nothing"},
+                {"action": "reject"}):  # fmt: skip
+        status, body = review(site, CORRECTED, row_id=read, **own)
+        assert status == 409, own
+        assert (body["read"], body["stands"]) == ("Caution, cone on the left.", "Stop, curb ahead.")
+        assert (body["decided_by"], body["state"]) == ("caregiver", "reviewed")
+        assert "Caution, cone on the left." in body["detail"]
+        assert "caregiver decided" in body["detail"]
+    stands = ask(f"{site}/api/samples/{CORRECTED}").json
+    assert (stands["ground_truth"], len(stands["decisions"])) == ("Stop, curb ahead.", 1)
+    assert review(site, CORRECTED, action="edit", text="Stop, curb ahead.", row_id=read)[0] == 200, "sent again"
+    assert review(site, CORRECTED, action="accept", row_id=body["row_id"])[0] == 200, "read, then accepted"
+
+
+def test_a_bulk_decision_keeps_out_what_was_decided_unread(site: str) -> None:
+    rows = [ask(f"{site}/api/samples/{one}").json["row_id"] for one in (FLAGGED, AUDITED)]
+    assert review(site, AUDITED, action="edit", text="Stop, curb ahead.")[0] == 200
+    for action in ("accept", "nothing", "reject"):
+        answer = post_json(f"{site}/api/batch", {"row_ids": rows, "action": action})
+        assert (answer.status, answer.json["stands"]) == (409, "Stop, curb ahead.")
+    assert ids(site, "?state=reviewed") == [AUDITED]
+
+
+def test_which_row_was_read_has_to_be_said(site: str) -> None:
+    status, body = review(site, FLAGGED, action="nothing", row_id="")
+    assert (status, "row_id" in body["detail"]) == (422, True)
+    assert review(site, FLAGGED, action="nothing", row_id=f"{AUDITED}#1")[0] == 409
+    assert ids(site, "?state=reviewed") == []
+
+
 def test_nobody_confirms_a_wording_that_came_in_after_the_page_was_opened(site: str, house: House) -> None:
     opened = ask(f"{site}/api/samples/{FLAGGED}").json["row_id"]
     correct(house, FLAGGED, n=4, transcript="stairs down", proposal="Stop, stairs down ahead.")
@@ -167,6 +205,8 @@ def test_a_decision_sent_again_is_no_conflict_but_another_ones_is(site: str) -> 
     assert review(site, FLAGGED, action="nothing", row_id=opened)[0] == 200
     assert review(site, FLAGGED, action="reject", row_id=opened)[0] == 409
     assert review(site, FLAGGED, action="reject", row_id="made-up#9")[0] == 409
+    opened = ask(f"{site}/api/samples/{FLAGGED}").json["row_id"]
+    assert [review(site, FLAGGED, action="return", row_id=opened)[0] for _ in range(2)] == [200, 200]
 
 
 def test_a_clip_that_came_in_meanwhile_is_no_conflict(house: House) -> None:

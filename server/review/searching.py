@@ -1,0 +1,190 @@
+"""Finding moments: one filter for the page, the API and the terminal, as a condition on the tables.
+
+Everything that is named must hold. `words` are looked for in all that was said, heard, proposed and confirmed: every
+word, in any place. `like` are the moments that look like one (`server.review.near`). Moments that a person skipped come
+behind the others for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, select, true
+
+from server.access import visible
+from server.access.person import Person
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import sample_row
+from server.dataset.sample_row import SampleRow, State
+from server.review import near
+from server.review.marks import SKIPPED_S
+from shared import vocabulary
+
+MOST_WORDS = 8
+"""Of a search; each is a look through all moments."""
+
+
+@dataclass(frozen=True, slots=True)
+class MomentFilter:
+    """Which moments are meant. What is empty restricts nothing."""
+
+    state: State | Literal["all"] = "pending"
+    wearer: str = ""
+    device: str = ""
+    walk: str = ""
+    model: str = ""
+    """A version."""
+    thing: str = ""
+    """An object of the vocabulary that any of its wordings names."""
+    flag: str = ""
+    words: str = ""
+    like: str = ""
+    """The id of a moment."""
+    since: float | None = None
+    """Wall time of the moment, seconds since 1970 in UTC, like the next."""
+    until: float | None = None
+    """The moment lies before it."""
+    difficult: bool = False
+    commented: bool = False
+    assigned_to: str = ""
+    skipped_by: str = ""
+    seen_by: Person | None = None
+    """Only what this person may see; None = all moments. It is who asks, and never the request, that sets it."""
+
+
+ALL_PENDING = MomentFilter()
+
+
+def find(
+    store: Store, wanted: MomentFilter, *, person: str = "", now_s: float, limit: int = 50, offset: int = 0
+) -> list[SampleRow]:
+    """The moments that are meant, in the order of `decisions.listing`; those that `person` skipped behind the others.
+
+    person: who asks, "" = their skips do not matter
+    """
+    with store.reading() as connection:
+        conditions = conditions_of(connection, wanted)
+        query = select(db.samples.c.body).select_from(source(wanted)).where(*conditions)
+        query = ordered(connection, query, wanted, person=person, now_s=now_s)
+        bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
+    return [sample_row.from_dict(body) for body in bodies]
+
+
+def count(store: Store, wanted: MomentFilter) -> int:
+    """How many moments are meant."""
+    with store.reading() as connection:
+        query = select(func.count()).select_from(source(wanted)).where(*conditions_of(connection, wanted))
+        return int(connection.execute(query).scalar_one())
+
+
+def ordered(
+    connection: Connection, query: Select[Any], wanted: MomentFilter, *, person: str, now_s: float
+) -> Select[Any]:
+    """The query in its order. Where the person has skipped nothing lately, it is the one that an index gives."""
+    table = db.samples.c
+    if wanted.state in ("reviewed", "rejected"):
+        return query.order_by(table.changed_at.desc(), table.sample_id)
+    place = (table.priority, table.captured_at.desc(), table.sample_id)
+    if not skipped(connection, person, now_s=now_s):
+        return query.order_by(*place)
+    skips = db.review_skips.c
+    mine = and_(skips.person == person, skips.sample_id == table.sample_id, skips.at > now_s - SKIPPED_S)
+    at = select(skips.at).where(mine).scalar_subquery()
+    return query.order_by(func.coalesce(at, 0.0), *place)
+
+
+def skipped(connection: Connection, person: str, *, now_s: float) -> bool:
+    """Whether a person has skipped anything that does not count as new to them again."""
+    skips = db.review_skips.c
+    query = select(skips.sample_id).where(skips.person == person, skips.at > now_s - SKIPPED_S).limit(1)
+    return person != "" and connection.execute(query).first() is not None
+
+
+def source(wanted: MomentFilter) -> FromClause:
+    """The tables that the conditions of a filter are about; `samples` alone where that is enough."""
+    if _is_sought(wanted):
+        return db.samples.join(db.sought, db.sought.c.sample_id == db.samples.c.sample_id)
+    return db.samples
+
+
+def _is_sought(wanted: MomentFilter) -> bool:
+    texts = (wanted.wearer, wanted.model, wanted.thing, wanted.flag, wanted.words)
+    return any(texts)
+
+
+def conditions_of(connection: Connection, wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    """What must hold of the tables of `source`. connection: what looks alike is looked up first"""
+    found = [true(), *_plain(wanted), *_sought(wanted), *_left_by_people(wanted)]
+    if wanted.like:
+        found.append(db.samples.c.sample_id.in_([wanted.like, *near.alike_ids(connection, wanted.like)]))
+    return found
+
+
+def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    table = db.samples.c
+    state = "" if wanted.state == "all" else wanted.state
+    equal = ((table.state, state), (table.device, wanted.device), (table.walk_id, wanted.walk))
+    found = [column == value for column, value in equal if value]
+    if wanted.seen_by is not None:
+        found += visible.conditions(wanted.seen_by)
+    if wanted.since is not None:
+        found.append(table.captured_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(table.captured_at < wanted.until)
+    return found
+
+
+def _sought(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    table = db.sought.c
+    equal = ((table.wearer, wanted.wearer), (table.model_version, wanted.model))
+    found = [column == value for column, value in equal if value]
+    listed = ((table.things, wanted.thing), (table.flags, wanted.flag))
+    found += [_holds(column, f"|{value}|") for column, value in listed if value]
+    found += [_holds(table.words, word) for word in wanted.words.casefold().split()[:MOST_WORDS]]
+    return found
+
+
+def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    return func.instr(column, text) > 0
+
+
+def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    own, marks, comments, skips = db.samples.c.sample_id, db.review_marks.c, db.review_comments.c, db.review_skips.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.difficult:
+        found.append(exists().where(marks.sample_id == own, marks.difficult_by != ""))
+    if wanted.assigned_to:
+        found.append(exists().where(marks.sample_id == own, marks.assigned_to == wanted.assigned_to))
+    if wanted.commented:
+        found.append(exists().where(comments.sample_id == own))
+    if wanted.skipped_by:
+        found.append(exists().where(skips.sample_id == own, skips.person == wanted.skipped_by))
+    return found
+
+
+def choices(store: Store, seen_by: Person | None = None) -> dict[str, list[str]]:
+    """What can be chosen from: wearer, device, model, thing, flag, assigned_to. seen_by: as in a filter"""
+    table, conditions = db.sought.c, [] if seen_by is None else visible.conditions(seen_by)
+    mine = table.sample_id.in_(select(db.samples.c.sample_id).where(*conditions)) if conditions else true()
+    with store.reading() as connection:
+
+        def distinct(column: ColumnElement[str], condition: ColumnElement[bool] = mine) -> list[str]:
+            query = select(column).where(condition, column != "").distinct().limit(500)
+            return sorted(connection.execute(query).scalars())
+
+        devices = select(db.devices.c.device).union(select(db.samples.c.device))
+        return {
+            "wearer": distinct(table.wearer),
+            "device": sorted(connection.execute(devices).scalars()) if not conditions else [],
+            "model": distinct(table.model_version),
+            "thing": list(vocabulary.load().objects),
+            "flag": _split(distinct(table.flags)),
+            "assigned_to": distinct(db.review_marks.c.assigned_to, true()),
+        }
+
+
+def _split(joined: Sequence[str]) -> list[str]:
+    return sorted({name for text in joined for name in text.strip("|").split("|")})

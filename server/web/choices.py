@@ -1,0 +1,98 @@
+"""What may be taught about a moment, with who says so and how sure they are: keys 1 to 9 on the page. Pure.
+
+The wearer's words come first, as they were heard, then what else may have been heard, then what networks on the server
+and the device saw. Each sentence stands there once, with all who say it. None is taken by itself: a person presses its
+key, and that is an edit to this sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from server.dataset import wording
+from server.dataset.sample_row import SampleRow
+from server.review import decisions
+
+MOST = 9
+UNSURE_BELOW = 0.8
+"""A correction that was heard with less than this must be listened to before it is accepted: at 0.8 one in five is
+wrong, as far as the recogniser knows itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordingChoice:
+    """One sentence that may be taught."""
+
+    key: int
+    """1 to MOST."""
+    wording: str
+    """Canonical, never ""."""
+    said_by: tuple[str, ...]
+    """Who says it and how sure they are: "heard, 62 % sure"."""
+    proposed: bool
+    """Accept teaches it."""
+
+    @property
+    def told(self) -> str:
+        """All who say it, in words."""
+        return "; ".join(self.said_by)
+
+
+def sure(share: float) -> str:
+    """0..1 in words."""
+    return f"{round(100 * min(1.0, max(0.0, share)))} % sure"
+
+
+def choices(row: SampleRow) -> tuple[WordingChoice, ...]:
+    """The sentences of a moment that waits, the proposal first; () once a person has decided."""
+    if row.state != "pending":
+        return ()
+    proposed = decisions.proposal(row)
+    found: dict[str, list[str]] = {proposed: []} if proposed else {}
+    for text, told in _voices(row):
+        sentence = wording.canonical(text)
+        if sentence:
+            found.setdefault(sentence, []).append(told)
+    kept = list(found.items())[:MOST]
+    return tuple(
+        WordingChoice(number, sentence, tuple(dict.fromkeys(told)), sentence == proposed)
+        for number, (sentence, told) in enumerate(kept, start=1)
+    )
+
+
+def unsure(row: SampleRow) -> str:
+    """Why a person must listen before the proposal is accepted, "" where there is no such reason."""
+    if row.state != "pending" or not row.correction_audio_path:
+        return ""
+    if decisions.suggested_by(row):
+        return "A language model proposes this from the words alone."
+    if row.transcript and row.transcript_confidence < UNSURE_BELOW:
+        return f"It was not heard clearly: {sure(row.transcript_confidence)}."
+    return ""
+
+
+def _voices(row: SampleRow) -> Iterator[tuple[str, str]]:
+    """(words, who says them) of each that has an opinion, in the order in which a person should think of them."""
+    if row.llm_correction and row.correction_id:
+        yield row.llm_correction, f"heard from the wearer, {sure(row.transcript_confidence)}"
+    yield from _heard_otherwise(row)
+    if decisions.suggested(row):
+        yield row.llm_wording, f"language model {row.llm_model}"
+    if row.teacher_wording:
+        yield row.teacher_wording, f"{row.teacher} on this server, {sure(row.teacher_score)}"
+    for text in _sentences(decisions.said(row)):
+        yield text, f"the device, {sure(row.confidence)}"
+
+
+def _heard_otherwise(row: SampleRow) -> Iterator[tuple[str, str]]:
+    """What else the recogniser may have heard, the likeliest first."""
+    others = row.extra.get("heard")
+    for other in others if isinstance(others, list | tuple) else ():
+        if isinstance(other, dict) and isinstance(text := other.get("wording"), str):
+            share = other.get("confidence")
+            yield text, f"may have been heard{f', {sure(share)}' if isinstance(share, float) else ''}"
+
+
+def _sentences(text: str) -> Iterable[str]:
+    return (f"{part.strip()}." for part in text.split(".") if part.strip())

@@ -1,0 +1,148 @@
+"""What the mode by ear says: a moment, what became of a decision, the keys. Pure: values in, parts to be played out.
+
+Sentences are short and in one order, so that a person who knows it can press a key before the end. Nothing is left to a
+picture: what is drawn or coloured on the page is said here, or not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from server.web.view import MomentCard, Rewording
+
+
+class EarKind(StrEnum):
+    """What a part is for whoever plays it."""
+
+    WORDS = "words"
+    SOUND = "sound"
+    """The sound of the moment."""
+    WEARER = "wearer"
+    """What the wearer said: a proposal that is unsure is accepted only once this was heard to its end."""
+    PROPOSAL = "proposal"
+    """What Enter accepts: it accepts nothing before this was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarPart:
+    """One piece of what is heard."""
+
+    text: str
+    """Spoken by the server's voice; of a file, what it is."""
+    media: str = ""
+    """A file inside the dataset folder that is played instead, "" = the text is spoken."""
+    kind: EarKind = EarKind.WORDS
+
+
+HELP = (
+    "Keys.",
+    "Enter accepts what is proposed.",
+    "The numbers choose another wording.",
+    "E: type what should be said, then Enter.",
+    "N: nothing should be said.",
+    "T: reject, so that it teaches nothing.",
+    "S: skip. U: undo. D: difficult, for somebody else.",
+    "R: hear the moment again. W: hear only what the wearer said.",
+    "Space: pause, and go on. Plus and minus: faster and slower.",
+    "Escape: stop speaking. H: these keys.",
+)
+WELCOME = "Review by ear. Enter begins. H tells the keys at any time."
+DONE = "Nothing is left to review. Thank you."
+UNHEARD = "Listen first. Then Enter accepts it."
+
+
+def moment(card: MomentCard, *, number: int, of: int, held_by: str = "") -> tuple[EarPart, ...]:
+    """All that is heard of one moment, in order.
+
+    number, of: its place among those of this sitting, from 1
+    held_by: who else has it open, "" = nobody
+    """
+    return (
+        EarPart(f"Moment {number} of {of}. {card.title}, {card.at:%B} {card.at.day}, {card.at:%H:%M}."),
+        *(EarPart(f"{held_by} has this one.") for _ in range(bool(held_by))),
+        EarPart(_device(card)),
+        EarPart("The sound of the moment", card.row.audio_path, EarKind.SOUND),
+        *_wearer(card),
+        *_proposal(card),
+    )
+
+
+def wearer_only(card: MomentCard) -> tuple[EarPart, ...]:
+    """What the wearer said, again."""
+    return tuple(_wearer(card)) or (EarPart("The wearer said nothing."),)
+
+
+def choice(card: MomentCard, key: int) -> EarPart:
+    """What a number would teach."""
+    found = next((item for item in card.choices if item.key == key), None)
+    if found is None:
+        return EarPart(f"There is no wording {key}.")
+    return EarPart(f"{key}: {found.wording} Enter teaches it. Escape leaves it.", kind=EarKind.PROPOSAL)
+
+
+def offered(offer: Rewording | None, reason: str) -> tuple[EarPart, ...]:
+    """Words that were not taken as they are: what they would become, or what may have been meant."""
+    if offer is None:
+        return (EarPart(reason),)
+    if offer.wording:
+        told = f"{offer.what}: {offer.text}. It will be taught as: {offer.wording} {offer.left_out}"
+        return (EarPart(f"{told} Enter teaches it. Escape leaves it.", kind=EarKind.PROPOSAL),)
+    options = " ".join(f"{number}: {text}" for number, text in enumerate(offer.suggestions, start=1))
+    return (EarPart(reason), EarPart(f"Choose by its number. {options} Or E: type again."))
+
+
+def decided(card: MomentCard, *, left: int) -> EarPart:
+    """What became of a decision. left: how many wait yet"""
+    what = card.decided or "This moment waits for a review again."
+    return EarPart(f"{what} {_left(left)} U takes it back.")
+
+
+def changed(card: MomentCard, *, read: str, who: str) -> tuple[EarPart, ...]:
+    """Somebody decided meanwhile, or the wearer did. read: the wording that the person had heard; who: "" = unknown"""
+    stands = card.decided or (f"Proposed now: {card.proposal}" if card.proposal else "Nothing is proposed now.")
+    return (
+        EarPart(f"Not saved. {who or 'Somebody'} changed this moment meanwhile."),
+        EarPart(f"You heard: {read or 'nothing should be said.'} {stands}"),
+    )
+
+
+def _left(left: int) -> str:
+    return "None is left." if not left else f"{left} left."
+
+
+def _device(card: MomentCard) -> str:
+    if card.row.spoken:
+        return f"The device said: {card.row.spoken}"
+    if card.row.raw_output:
+        return f"The device said nothing aloud. It held back: {card.row.raw_output}"
+    return "The device said nothing."
+
+
+def _wearer(card: MomentCard) -> Iterator[EarPart]:
+    if not card.row.correction_id:
+        return
+    if card.row.correction_audio_path:
+        yield EarPart(f"{card.wearer} said:")
+        yield EarPart(f"What {card.wearer} said", card.row.correction_audio_path, EarKind.WEARER)
+    if card.row.transcript:
+        yield EarPart(f"It was heard as: {card.row.transcript}. {card.unsure}".strip())
+    else:
+        yield EarPart("It was not understood.")
+
+
+def _proposal(card: MomentCard) -> Iterator[EarPart]:
+    if card.decided:
+        yield EarPart(card.decided)
+        return
+    others = [item for item in card.choices if not item.proposed]
+    if others:
+        yield EarPart("Other wordings. " + " ".join(f"{item.key}: {item.wording} {item.told}." for item in others))
+    if card.acceptable or card.to_confirm:
+        left_out = card.rewording.left_out if card.rewording else ""
+        enter = "It is unsure: listen, then Enter accepts." if card.unsure else "Enter to accept."
+        proposed = f"Proposed: {card.proposal or 'nothing should be said.'} {left_out} {enter}"
+        yield EarPart(" ".join(proposed.split()), kind=EarKind.PROPOSAL)
+    else:
+        yield EarPart("Nothing is proposed. E: type what should be said. N: nothing should be said. S: skip.")

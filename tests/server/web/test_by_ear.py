@@ -1,0 +1,224 @@
+"""Review by ear alone, end to end: a real Chromium whose page is dark, keys only, and ears that write down what was
+played. What is compared is the sound that the page's player gave out, not what stands on the page."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import wave
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Page, sync_playwright
+
+from server.review import decisions
+from server.review.decisions import ReviewDecision
+from server.web import ear_words, view
+from server.web.ear_words import EarKind
+from shared.wav import decode_sound
+from tests.server.dataset.moments import House
+from tests.server.web.serving import CORRECTED, FLAGGED, PUZZLING, ask, correct, post_json
+from tests.server.web.test_browser import ARGUMENTS, CHROMIUM
+
+needs_ears = pytest.mark.skipif(
+    CHROMIUM is None or shutil.which("espeak-ng") is None, reason="Chromium or espeak-ng is not installed"
+)
+EARS = """
+// Taps the one player and keeps what comes out of it; the page is dark from the beginning.
+window.heard = [];
+addEventListener('DOMContentLoaded', () => {
+  const dark = new CSSStyleSheet();
+  dark.replaceSync('* { color: black !important; background: black !important; }');
+  document.adoptedStyleSheets = [dark];
+  const player = document.getElementById('ear-player');
+  const context = new AudioContext({ sampleRate: 16000 });
+  const tap = context.createScriptProcessor(4096, 1, 1);
+  context.createMediaElementSource(player).connect(tap);
+  tap.connect(context.destination);
+  tap.onaudioprocess = (event) => {
+    const last = window.heard[window.heard.length - 1];
+    const loudest = event.inputBuffer.getChannelData(0).reduce((most, one) => Math.max(most, Math.abs(one)), 0);
+    if (last && !player.paused) last.peak = Math.max(last.peak, loudest);
+  };
+  player.addEventListener('playing', () => {
+    context.resume();
+    const address = new URL(player.currentSrc).pathname;
+    const last = window.heard[window.heard.length - 1];
+    if (!last || last.address !== address || last.ended) window.heard.push({ address, peak: 0, ended: false });
+  });
+  player.addEventListener('ended', () => { window.heard[window.heard.length - 1].ended = true; });
+});
+"""
+GRAMMAR = """#JSGF V1.0;
+grammar ear;
+public <s> = [ proposed ] <what> [ enter to accept ] | confirmed <what> <left> left u takes it back | taken back ;
+<what> = caution cone on the left | caution bin ahead | caution pole ahead | stop curb ahead | nothing should be said ;
+<left> = one | two | three | four | none is ;
+"""
+
+
+@pytest.fixture
+def listener(site: str) -> Iterator[Page]:
+    """The page for ears, before the first key."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page()
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.add_init_script(EARS)
+        page.goto(f"{site}/ear")
+        yield page
+        browser.close()
+        assert troubles == []
+
+
+def until(page: Page, text: str, *, timeout_ms: float = 60_000) -> None:
+    """Wait until a part with these words is being played, or was: the log is what the player was given."""
+    page.wait_for_function(
+        "text => [...document.querySelectorAll('#ear-log li')].some((line) => line.textContent.includes(text))",
+        arg=text,
+        timeout=timeout_ms,
+    )
+
+
+def ended(page: Page, count: int) -> None:
+    """Wait until so many parts were heard to their end."""
+    page.wait_for_function(f"() => heard.filter((part) => part.ended).length >= {count}", timeout=60_000)
+
+
+def loudness(page: Page) -> list[float]:
+    """The greatest amplitude that came out of the player during each part that was heard to its end."""
+    peaks = "heard.filter((part) => part.ended).map((part) => part.peak)"
+    return [float(peak) for peak in page.evaluate(peaks)]
+
+
+def sound_of(page: Page, site: str, text: str) -> NDArray[np.float32]:
+    """The sound that the player was given while it said this: float32 [n], 16 kHz."""
+    at = page.locator("#ear-log li").all_inner_texts().index(text)
+    page.wait_for_function(f"() => heard.length > {at}")
+    return decode_sound(ask(site + page.evaluate(f"heard[{at}].address")).body)
+
+
+def understood(samples: NDArray[np.float32]) -> str:
+    """What the embedded recogniser hears in it."""
+    pocketsphinx = pytest.importorskip("pocketsphinx", reason="pocketsphinx is not installed")
+    decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
+    decoder.add_jsgf_string("ear", GRAMMAR)
+    decoder.activate_search("ear")
+    quiet = np.random.default_rng(0).normal(0, 20, 8000).astype(np.int16)
+    sound = (samples.clip(-1, 1) * 32767).astype(np.int16)
+    decoder.start_utt()
+    decoder.process_raw(np.concatenate([quiet, sound, quiet]).tobytes(), full_utt=True)
+    decoder.end_utt()
+    return "" if decoder.hyp() is None else str(decoder.hyp().hypstr)
+
+
+@needs_ears
+def test_a_moment_is_heard_accepted_and_taken_back_without_looking(listener: Page, house: House, site: str) -> None:
+    page = listener
+    page.keyboard.press("Enter")
+    until(page, "Proposed: Caution, cone on the left.")
+    told = page.locator("#ear-log li").all_inner_texts()
+    assert told[0] == "Moment 1 of 4. Correction by Ada, November 14, 22:13."
+    assert told[1] == "The device said: Caution, bin ahead."
+    assert told[2:4] == ["The sound of the moment", "Ada said:"]
+    proposed = sound_of(page, site, "Proposed: Caution, cone on the left. Enter to accept.")
+    assert understood(proposed) == "proposed caution cone on the left enter to accept"
+    media = [part for part in page.evaluate("heard.map((part) => part.address)") if part.startswith("/media/")]
+    assert len(media) == 2, "the moment and what the wearer said"
+    ended(page, len(told) - 1)
+    assert min(loudness(page)) > 0.02, "each of them is sound"
+
+    page.wait_for_function("() => document.getElementById('ear-player').currentTime > 1.2")
+    page.keyboard.press("Enter")
+    confirmed = "Confirmed: “Caution, cone on the left.” 3 left. U takes it back."
+    until(page, confirmed)
+    assert (
+        understood(sound_of(page, site, confirmed)) == "confirmed caution cone on the left three left u takes it back"
+    )
+    row = decisions.get(house.store, CORRECTED)
+    assert row is not None
+    assert (row.ground_truth, row.author) == ("Caution, cone on the left.", "caregiver")
+    page.keyboard.press("u")
+    until(page, "Taken back.")
+    again = decisions.get(house.store, CORRECTED)
+    assert again is not None
+    assert again.state == "pending"
+    page.keyboard.press("n")  # nothing can be decided before the moment is heard again
+    page.wait_for_function("() => document.getElementById('ear-log').textContent.split('Moment 1 of 4').length === 3")
+    page.keyboard.press("n")
+    until(page, "Confirmed: nothing should be said. 3 left.")
+    page.keyboard.press("h")
+    until(page, "Enter accepts what is proposed.")
+
+
+@needs_ears
+def test_enter_takes_nothing_that_was_not_heard_and_words_are_typed_blind(
+    listener: Page, house: House, site: str
+) -> None:
+    correct(house, CORRECTED, n=9, transcript="cone left", proposal="Caution, cone on the left.", confidence=0.3)
+    page = listener
+    page.keyboard.press("Enter")
+    until(page, "Moment 1 of 4")
+    page.keyboard.press("Enter")  # to the proposal, past what the wearer said
+    until(page, "It is unsure: listen, then Enter accepts.")
+    page.wait_for_function("() => document.getElementById('ear-player').currentTime > 1.2")
+    page.keyboard.press("Enter")
+    until(page, ear_words.UNHEARD)
+    assert decisions.counts(house.store)["reviewed"] == 0
+    until(page, "It was heard as: cone left.")
+    page.keyboard.press("Enter")
+    until(page, "3 left.")
+
+    until(page, "Moment 2 of 4")
+    page.keyboard.press("e")
+    until(page, "Type what should be said")
+    page.keyboard.type("kerb in front")
+    page.keyboard.press("Enter")
+    until(page, "It will be taught as: Stop, curb ahead.")
+    row = decisions.get(house.store, PUZZLING)
+    assert row is not None
+    assert row.state == "pending"
+    page.wait_for_function("() => document.getElementById('ear-player').currentTime > 1.2")
+    page.keyboard.press("Enter")
+    until(page, "Confirmed: “Stop, curb ahead.” 2 left.")
+
+    until(page, "Moment 3 of 4")
+    other = ReviewDecision("edit", "Ana", "Stop, curb ahead.")
+    decisions.review(house.store, house.dataset, FLAGGED, other, now_s=house.clock.utc_s())
+    page.keyboard.press("n")
+    until(page, "Not saved. Ana changed this moment meanwhile.")
+    until(page, "You heard: Caution, pole ahead. Confirmed: “Stop, curb ahead.”")
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_what_is_spoken_is_given_to_the_one_who_may_hear_it(site: str) -> None:
+    told = post_json(f"{site}/api/ear/next", {"done": 0}).json
+    assert (told["id"], told["acceptable"], told["must_hear"]) == (CORRECTED, True, False)
+    spoken = [part for part in told["parts"] if part["sound"].startswith("/ear/sound/")]
+    answer = ask(f"{site}{spoken[0]['sound']}")
+    assert (answer.status, answer.headers["content-type"], answer.headers["cache-control"]) == (
+        200,
+        "audio/wav",
+        "no-store",
+    )
+    with wave.open(io.BytesIO(answer.body)) as sound:
+        assert sound.getnframes() / sound.getframerate() > 2
+    assert ask(f"{site}/ear/sound/{'0' * 32}").status == 404
+    assert ask(f"{site}/ear/sound/../secret").status == 404
+    assert post_json(f"{site}/api/ear/nobody/do", {"act": "accept", "row_id": "nobody#1"}).status == 404
+    assert ask(f"{site}/api/ear/phrase?name=anything").status == 422
+
+
+def test_each_moment_begins_otherwise_and_says_all_that_a_picture_would(house: House, site: str) -> None:
+    rows = decisions.listing(house.store)
+    heard = [ear_words.moment(view.card(row), number=n, of=4, held_by="Ana") for n, row in enumerate(rows, start=1)]
+    assert len({parts[0].text for parts in heard}) == 4
+    assert all(parts[1].text == "Ana has this one." for parts in heard)
+    assert [parts[-1].kind for parts in heard] == [
+        EarKind.PROPOSAL, EarKind.WORDS, EarKind.PROPOSAL, EarKind.PROPOSAL,
+    ]  # fmt: skip
+    assert heard[1][-1].text.startswith("Nothing is proposed. E: type")
+    assert ear_words.wearer_only(view.card(rows[2])) == (ear_words.EarPart("The wearer said nothing."),)
