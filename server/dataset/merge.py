@@ -31,6 +31,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import OperationalError
 
+from server.consent import register as consent
+from server.consent.terms import Consents
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, objections, record_log, row_log, wishes
@@ -108,14 +110,19 @@ class Merge:
         return outcome
 
     def find_parts(self, parts: Sequence[tuple[str, str, Part]]) -> list[bool]:
-        """Which of (device, record id, part) were merged before with these very bytes."""
+        """Which of (device, record id, part) were merged before with these very bytes, or belong to what is not kept:
+        none of them need to come."""
         table = db.parts
         ids = {record_id for _, record_id, _ in parts}
         own = table.c.device.in_({device for device, _, _ in parts}), table.c.record_id.in_(ids)
         columns = (table.c.device, table.c.record_id, table.c.kind, table.c.sha256)
         with self._store.reading() as connection:
             known = {tuple(row) for row in connection.execute(select(*columns).where(*own))}
-        return [(device, record_id, part.kind, part.sha256) in known for device, record_id, part in parts]
+            declined = consent.declined_of(connection, {(device, record_id) for device, record_id, _ in parts})
+        return [
+            (device, record_id, part.kind, part.sha256) in known or (device, record_id) in declined
+            for device, record_id, part in parts
+        ]
 
     def put_status(self, device: str, status: Status) -> None:
         """Remember what a device last said about itself."""
@@ -206,6 +213,12 @@ class _Batch:
         self._parts: list[dict[str, Any]] = []
         self._changed: dict[Key, None] = {}
         self.erasures = Erasures(self, dataset, store.home, now_s)
+        self._consents = Consents()
+        """Of all wearers, as they stand in this transaction."""
+        self._declined = frozenset[Key]()
+        """Of the batch: records that came without consent before."""
+        self._not_kept: list[Key] = []
+        """Records that came now and are not kept: what came before them in this batch goes as well."""
         self._undecided = frozenset[str]()
         """Corrections that were erased: what persons decided by their words counts no more."""
 
@@ -215,6 +228,8 @@ class _Batch:
         chunk_ids = {record.chunk_id for record in records if not isinstance(record, EraseRecord)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
         self.erasures.load({entry.device for entry in entries})
+        self._consents = consent.load(self.connection)
+        self._declined = consent.declined_of(self.connection, {entry.key for entry in entries})
         outcomes = [self._record(entry) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries]
         self._write()
         return outcomes
@@ -230,6 +245,9 @@ class _Batch:
             self.connection.execute(insert(db.parts), self._parts)
         self._compose()
         self._records, self._parts, self._changed = [], [], {}
+        not_kept, self._not_kept = self._not_kept, []
+        for device, record_id in not_kept:
+            self.erasures.carry_out(wishes.by_name(device, [record_id], self._now_s))
 
     def recompose(
         self, keys: Sequence[Key], *, lines: Sequence[dict[str, Any]] = (), undecided: frozenset[str] = frozenset()
@@ -263,7 +281,13 @@ class _Batch:
             return self.erasures.came(came.key, came.record)
         if self.erasures.known.cover(came.device, came.record):
             self._known.parts[came.key].clear()
+            self._not_kept.append(came.key)
             return self.erasures.late(came.key)
+        if not self._consents.keeps(came.record.wearer or came.device):
+            return self._decline(came)
+        if came.key in self._declined:  # sent again, and agreed to since
+            consent.accept_again(self.connection, *came.key)
+            self._declined -= {came.key}
         body = messages.to_dict(came.record)
         own = self._known.records.get(came.key)
         if own is not None and own["body"] == body:
@@ -289,6 +313,13 @@ class _Batch:
         self._changed[came.key] = None
         return Merged("merged")
 
+    def _decline(self, came: RecordCame) -> Merged:
+        """The wearer has not agreed that it is kept. It is answered as merged: then its device deletes it, too."""
+        new = consent.decline(self.connection, *came.key, now_s=self._now_s)
+        self._declined |= {came.key}
+        self._not_kept.append(came.key)
+        return Merged("merged", new=new, declined=True)
+
     def _contradiction(self, came: RecordCame, body: Mapping[str, Any]) -> str | None:
         """Why a record may not be merged beside what was merged before it; None where it may."""
         # A chunk id names the sample: it is unique over devices.
@@ -303,6 +334,9 @@ class _Batch:
         if self.erasures.known.name(came.key):
             came.path.unlink(missing_ok=True)
             return Merged("refused", wishes.REFUSED)
+        if came.key in self._declined:
+            came.path.unlink(missing_ok=True)
+            return Merged("merged", declined=True)
         reason = self._objection(came) or objections.wrong_content(part.kind, came.path)
         if reason is not None:
             return self._refused(came, reason)
