@@ -19,6 +19,7 @@ from server import speech, worker
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
+from server.consent import register as consent
 from server.database.store import Store, open_store
 from server.dataset import own_words
 from server.dataset.folder import Dataset
@@ -32,6 +33,7 @@ from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
+from server.privacy import deletion, retention
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
@@ -66,6 +68,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     with ExitStack() as stack:
         stack.enter_context(home_lock.serving(home))
         store = stack.enter_context(closing(open_store(home)))
+        consent.use_default(store, config.consent.default, now_s=clock.utc_s())
         dataset, correction = Dataset(home / "dataset"), threading.Event()
         split_by = config.dataset.split_by
         merge = Merge(store, dataset, clock, on_correction=correction.set, split_by=split_by)
@@ -98,7 +101,11 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering]
+        deletes = deletion.port_of(home, store, dataset, clock, merge)
+        keeping = Background.every(
+            retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
+        )
+        backgrounds = [transcription, publishing, viewing, ready, ordering, keeping]
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
@@ -210,7 +217,8 @@ def _lessons(registry: Registry, dataset: Dataset, config: ServerConfig, clock: 
     least = config.learn.teach_least
 
     def things() -> list[Teachable]:
-        rows = dataset.rows() if dataset.log.exists() else []
+        agreed = consent.read(registry.store).teaches_others
+        rows = list(filter(agreed, dataset.rows())) if dataset.log.exists() else []
         return teachable(rows, learnt(registry), least=least)
 
     return Lessons(registry.home, things, clock, least=least)

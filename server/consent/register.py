@@ -7,15 +7,17 @@ refused, and what was said goes.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from server.consent import terms
 from server.consent.tables import consents, declined
 from server.consent.terms import EVERYBODY, NOTHING, Consent, Consents
 from server.database import store as db
-from server.database.store import Store
+from server.database.store import Store, open_store
 from shared.errors import Refused
 
 WEARER_MOST = 256
@@ -46,6 +48,12 @@ def read(store: Store) -> Consents:
     """The same, in a transaction of its own."""
     with store.reading() as connection:
         return load(connection)
+
+
+def of_home(home: Path) -> Consents:
+    """The same of a server's folder. Raises: ConfigError, DatasetError."""
+    with closing(open_store(home)) as store:
+        return read(store)
 
 
 def say(store: Store, answer: ConsentAnswer) -> None:
@@ -89,7 +97,7 @@ def wearers(store: Store) -> dict[str, int]:
     return dict(sorted((known | counted).items()))
 
 
-def who() -> func.coalesce[str]:
+def who() -> ColumnElement[str]:
     """Of the table of samples: whose moment it is."""
     return func.coalesce(func.nullif(db.samples.c.body["speaker_id"].as_string(), ""), db.samples.c.device)
 

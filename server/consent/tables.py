@@ -54,3 +54,12 @@ exported = Table(
     "exported", metadata, Column("export", Integer, primary_key=True), Column("sample_id", String(96), primary_key=True)
 )
 Index("ix_exported_sample_id", exported.c.sample_id)
+
+expiries = Table(
+    "expiries",
+    metadata,
+    Column("sample_id", String(96), primary_key=True),
+    Column("announced_at", Float, nullable=False),
+    Column("delete_at", Float, nullable=False),
+)
+Index("ix_expiries_delete_at", expiries.c.delete_at)

@@ -160,9 +160,10 @@ class Applied:
 def _covered(connection: Connection, wish: EraseRecord) -> set[Key]:
     """Records and files of the device that are here and covered."""
     keys = set[Key]()
-    for table in (db.records, db.parts, db.quarantine):
+    columns = [table.c.record_id for table in (db.records, db.parts, db.quarantine)]
+    for column in (*columns, db.samples.c.sample_id):  # of a moment that came without its record, too
         for some in wishes.in_pieces(wish.record_ids):
-            query = select(table.c.record_id).where(table.c.device == wish.device, table.c.record_id.in_(some))
+            query = select(column).where(column.table.c.device == wish.device, column.in_(some))
             keys |= {(wish.device, record_id) for record_id in connection.execute(query).scalars()}
     return keys | _covered_by_time(connection, wish)
 
@@ -195,6 +196,8 @@ def _moments(connection: Connection, device: str, keys: Collection[Key]) -> tupl
         ):
             (chunks if kind == "chunk" else corrections).add(record_id)
             about.add(chunk_id)
+        moments = select(db.samples.c.sample_id).where(db.samples.c.device == device, db.samples.c.sample_id.in_(some))
+        chunks |= set(connection.execute(moments).scalars())
     return chunks, {(device, chunk_id) for chunk_id in about - chunks}, corrections
 
 

@@ -28,6 +28,7 @@ from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.look import Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
+from server.consent import register as consent
 from server.dataset import alike, feature_cache
 from server.dataset.feature_cache import FeatureCache
 from server.dataset.folder import Dataset
@@ -155,7 +156,8 @@ def retrain(
         registry = Registry(home)
         settled = verdict.settle(home, registry, progress, now_s=clock.utc_s())
         champion = registry.champion() or ""
-        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
+        agreed = consent.read(registry.store).teaches_others
+        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred, allowed=agreed)
         new = _new_rows(view, registry, progress)
         why = tonight.too_few(view.teaching, len(new), settings, force=force)
         if why is not None:

@@ -62,9 +62,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("export", "sample_id", name=op.f("pk_exported")),
     )
     op.create_index("ix_exported_sample_id", "exported", ["sample_id"], unique=False)
+    op.create_table(
+        "expiries",
+        sa.Column("sample_id", sa.String(length=96), nullable=False),
+        sa.Column("announced_at", sa.Float(), nullable=False),
+        sa.Column("delete_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("sample_id", name=op.f("pk_expiries")),
+    )
+    op.create_index("ix_expiries_delete_at", "expiries", ["delete_at"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_table("expiries")
     op.drop_table("exported")
     op.drop_table("exports_made")
     op.drop_table("deletions")
