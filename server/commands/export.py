@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "vsr":
         rows = timed(rows, left_out)
     with TemporaryDirectory(prefix="waycue-export-") as scratch, _registered(options, rows):
-        rows = nameless(rows, Path(scratch)) if options.anonymous else rows
+        rows = _anonymous(options, rows, Path(scratch), left_out) if options.anonymous else rows
         written = _write(options, rows, left_out) if rows else 0
     for reason, number in sorted(left_out.items()):
         print(f"Left out: {number} ({reason})", file=sys.stderr)
@@ -178,6 +178,25 @@ def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
         if not wanted.for_others and (note := handing_on.own_use(leaving, agreed)):
             print(note, file=sys.stderr)
         return choose(rows, wanted, dataset.folder)
+
+
+def _anonymous(options: argparse.Namespace, rows: list[Row], scratch: Path, left_out: LeftOut) -> list[Row]:
+    """Without names, and without the people that can be found."""
+    from server.privacy import anonymous, blurring
+    from server.releases.registry import Registry
+
+    rows = nameless(rows, scratch)
+    if options.format == "correction":  # has text only
+        return rows
+    with closing(Registry(options.home)) as registry:
+        finder, check = blurring.pair_of(options.home, registry)
+    rows, report = anonymous.without_people(rows, scratch, finder, check)
+    for name in report.left:
+        left_out[f"{report.checked_by} still finds a face in it"] += 1
+        print(f"Left out, {report.checked_by} still finds a face: {name}", file=sys.stderr)
+    options.people = report.in_words()
+    print(options.people, file=sys.stderr)
+    return rows
 
 
 @contextmanager

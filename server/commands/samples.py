@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from server.commands import deleting, doubting, erasing, importing, masking, proposing, reviewing, splitting, viewing
+from server.commands import (
+    blurring,
+    deleting,
+    doubting,
+    erasing,
+    importing,
+    masking,
+    proposing,
+    reviewing,
+    splitting,
+    viewing,
+)
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
@@ -50,6 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     viewing.add_parser(actions)
     erasing.add_parser(actions)
     deleting.add_parser(actions)
+    blurring.add_parser(actions)
 
 
 def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -122,7 +122,7 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     names = {name for _, name in keys}
     dataset.blank(dataset.records, names, lambda line: _blank_fact(line, wish.device, names))
     _delete_rows(connection, keys, moments)
-    unused = paths - _still_used(connection, paths, but={name for _, name in corrected})
+    unused = paths - still_used(connection, paths, but={name for _, name in corrected})
     gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
     for path in gone:
         path.unlink(missing_ok=True)
@@ -210,7 +210,7 @@ def _paths(connection: Connection, keys: Collection[Key]) -> set[str]:
     return paths
 
 
-def _still_used(connection: Connection, paths: Collection[str], *, but: Collection[str]) -> set[str]:
+def still_used(connection: Connection, paths: Collection[str], *, but: Collection[str]) -> set[str]:
     """Files whose bytes something else has, too: a moment that was brought in, another record. but: moments that are
     composed anew, without them. One look at all moments, however many files there are."""
     used = set[str]()

@@ -337,6 +337,10 @@ class _Batch:
         if came.key in self._declined:
             came.path.unlink(missing_ok=True)
             return Merged("merged", declined=True)
+        known = self._known.parts[came.key].get(part.kind)
+        if known and known["sha256"] == part.sha256 and known["path"] != self._dataset.path_of(part.kind, part.sha256):
+            came.path.unlink(missing_ok=True)  # a blurred one has taken its place since
+            return Merged("merged", new=False)
         reason = self._objection(came) or objections.wrong_content(part.kind, came.path)
         if reason is not None:
             return self._refused(came, reason)

@@ -26,14 +26,14 @@ from server.consent.settings import ConsentSettings
 from server.consent.tables import deletions
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import feature_cache, wishes
+from server.dataset import derived, erasing, feature_cache, view, wishes
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.privacy import exports, leftovers, models, plans
 from server.privacy import proof as proofs
 from server.privacy.plans import DeletionKind, DeletionPlan
 from server.privacy.proof import Proof
-from shared import file_lock
+from shared import atomic, file_lock
 from shared.clock import Clock
 from shared.errors import Refused
 
@@ -152,6 +152,20 @@ def _erase(port: DeletionPort, work: _Work) -> None:
                 raise Refused(f"{outcome.reason}.", hint="These were not deleted.")
         work.rows["records"] += len(names)
     work.rows["samples"] = len(plan.moments)
+    if plan.what is DeletionKind.BLUR:
+        _replaced(port, plan)
+
+
+def _replaced(port: DeletionPort, plan: DeletionPlan) -> None:
+    """Delete the pictures and clips of which blurred ones have taken the place, unless another moment has them."""
+    with port.dataset.still(), port.store.reading() as connection:
+        gone = set(plan.files) - erasing.still_used(connection, set(plan.files), but=())
+        view.remove(port.dataset)
+        for path in sorted(gone):
+            (port.dataset.folder / path).unlink(missing_ok=True)
+        for folder in {(port.dataset.folder / path).parent for path in gone}:
+            atomic.fsync_dir(folder)
+    derived.forget(port.home)
 
 
 def _other_rows(port: DeletionPort, work: _Work) -> None:
@@ -191,7 +205,7 @@ def _rest(port: DeletionPort, work: _Work) -> None:
     busy = leftovers.forget_nights(port.home, plan)
     if busy:
         work.left.append(busy)
-    for told, gone in exports.take_back(port.store, plan.moments, "mark" if plan.exports == "mark" else "remove"):
+    for told, gone in exports.take_back(port.store, plan.about, "mark" if plan.exports == "mark" else "remove"):
         work.exports.append(told)
         if not gone:
             work.left.append(f"the export {told}")
@@ -209,9 +223,9 @@ def _proof(port: DeletionPort, work: _Work, found: tuple[str, ...], retired: tup
         by=work.by,
         begun_at=work.begun_at,
         ended_at=port.clock.utc_s(),
-        moments=len(plan.moments),
+        moments=len(plan.about),
         records=sum(map(len, plan.records.values())),
-        ids_sha256=proofs.ids_sha256(plan.moments),
+        ids_sha256=proofs.ids_sha256(plan.about),
         rows={name: count for name, count in sorted(work.rows.items()) if count},
         files={name: count for name, count in sorted((work.files + gone).items()) if count},
         models=found,

@@ -25,7 +25,8 @@ class HomePort(Protocol):
 
 def affected(port: HomePort, plan: DeletionPlan) -> dict[str, int]:
     """Version → how many of these moments it learnt from; -1 where what taught it cannot be read."""
-    registry, wanted, found = Registry(port.store.home, store=port.store), frozenset(plan.moments), dict[str, int]()
+    wanted, found = frozenset(plan.about), dict[str, int]()
+    registry = Registry(port.store.home, store=port.store)
     for model in registry.list():
         try:
             learnt = {row.partition("#")[0] for row in registry.taught_by(model.version)} & wanted

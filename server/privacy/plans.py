@@ -27,6 +27,8 @@ class DeletionKind(StrEnum):
     WEARER = "wearer"
     AGE = "age"
     """Moments that have reached their age; nobody asked."""
+    BLUR = "blur"
+    """Only pictures and clips, of which blurred ones have taken the place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +45,17 @@ class DeletionPlan:
     files: Mapping[str, str]
     """Path in the dataset → kind, of all their files, also blurred ones and those before them."""
     walks: tuple[str, ...] = ()
+    blurred: tuple[str, ...] = ()
+    """Of DeletionKind.BLUR: the moments, which stay."""
     exports: str = "remove"
     """What becomes of exports that hold some of it: remove or mark."""
     retire: bool = False
     backups: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Moments of which exports and models may have something."""
+        return self.moments or self.blurred
 
     @property
     def empty(self) -> bool:
