@@ -33,7 +33,8 @@ from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
-from server.privacy import deletion, retention
+from server.privacy import blurring, deletion, retention
+from server.privacy.desk import PrivacyDesk
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
@@ -77,7 +78,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         broker = _secured_broker(home, store, config, clock)
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
-        web = _web(store, dataset, registry, config, clock)
+        deletes = deletion.port_of(home, store, dataset, clock, merge)
+        desk = PrivacyDesk(deletes, config.consent, lambda: blurring.finder_of(home, registry))
+        web = _web(store, dataset, registry, config, clock, desk)
         if broker is not None:
             _start_access(home, broker, config, stack)
         authority = broker.certificates.authority if broker else None
@@ -101,7 +104,6 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        deletes = deletion.port_of(home, store, dataset, clock, merge)
         keeping = Background.every(
             retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
         )
@@ -193,7 +195,9 @@ def _link(
     return link
 
 
-def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock) -> uvicorn.Server:
+def _web(
+    store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock, privacy: PrivacyDesk
+) -> uvicorn.Server:
     hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
     app = create_app(
         store,
@@ -203,6 +207,7 @@ def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfi
         models=lambda: sheets(registry),
         hosts=hosts,
         lessons=_lessons(registry, dataset, config, clock),
+        privacy=privacy,
     )
     host, port = _web_address(config)
     return uvicorn.Server(

@@ -45,8 +45,8 @@ class PeopleReport:
             else "No second detector checked that (waycue-server consent faces adds one)."
         )
         return (
-            f"{self.faces} faces and {self.bodies} parts of persons and vehicles in {self.pictures} pictures are hidden,"
-            f" as far as {self.hidden_by} found them. {checked}"
+            f"{self.faces} faces and {self.bodies} parts of persons and vehicles in {self.pictures} pictures are"
+            f" hidden, as far as {self.hidden_by} found them. {checked}"
         )
 
 

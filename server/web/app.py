@@ -15,8 +15,9 @@ from starlette.staticfiles import StaticFiles
 
 from server.database.store import Store
 from server.dataset.folder import Dataset
+from server.privacy.desk import PrivacyDesk
 from server.releases.sheet import ModelSheet
-from server.web import api, batch, media, page, teach
+from server.web import api, batch, consent, media, page, teach
 from server.web.guard import Guard
 from server.web.page import PageRenderer
 from server.web.review import Reviews
@@ -44,6 +45,7 @@ def create_app(
     hosts: Sequence[str] = (),
     reviewer: str = "caregiver",
     lessons: LessonsPort | None = None,
+    privacy: PrivacyDesk | None = None,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
@@ -52,19 +54,22 @@ def create_app(
     hosts: names besides the loopback ones that it answers to, without a port
     reviewer: who is written down as having decided, until there are accounts
     lessons: what may be taught at once; None = there is no page for that
+    privacy: consent, deleting and blurring; None = there are no pages for that
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
         title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
     )
     reviews = Reviews(store, dataset, clock, reviewer=reviewer)
-    pages = PageRenderer(model, may_teach=lessons is not None)
+    pages = PageRenderer(model, may_teach=lessons is not None, may_delete=privacy is not None)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages, models))
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
+    if privacy is not None:
+        app.include_router(consent.router(store, pages, privacy))
     app.mount("/static", StaticFiles(directory=page.STATIC))
     _answer_errors(app, pages)
     app.add_middleware(Guard, hosts=hosts)

@@ -47,9 +47,11 @@ class DecisionForm(ReviewRequest):
 class PageRenderer:
     """Renders the templates."""
 
-    def __init__(self, model: Callable[[], str | None] | None, *, may_teach: bool = False) -> None:
-        """may_teach: there is a page /teach"""
-        self._model, self._may_teach = model, may_teach
+    def __init__(
+        self, model: Callable[[], str | None] | None, *, may_teach: bool = False, may_delete: bool = False
+    ) -> None:
+        """may_teach: there is a page /teach; may_delete: there are the pages of server.web.consent"""
+        self._model, self._may_teach, self._may_delete = model, may_teach, may_delete
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -66,6 +68,7 @@ class PageRenderer:
             "marks": self._marks,
             "model_version": (self._model() if self._model else None) or "",
             "may_teach": self._may_teach,
+            "may_delete": self._may_delete,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
         }
