@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -125,18 +126,19 @@ def _changed(before: Any, options: argparse.Namespace) -> Any:
     from server.consent import terms
 
     begin = terms.GRANTED if options.grant else terms.NOTHING if options.withdraw else before
-    values: dict[str, Any] = {
-        "keep": _YES.get(options.keep or ""),
-        "teach": _YES.get(options.teach or ""),
-        "for_others": _YES.get(options.for_others or ""),
-        "seen": terms.SeenBy(options.seen) if options.seen else None,
-        "named": tuple(options.account) if options.account else None,
-        "export": terms.LeavesFor(options.export) if options.export else None,
-        "days": options.days,
+    values = {name: _YES[value] for name in ("keep", "teach", "for_others") if (value := getattr(options, name))}
+    makers: dict[str, Callable[[Any], Any]] = {
+        "seen": terms.SeenBy,
+        "account": tuple,
+        "export": terms.LeavesFor,
+        "days": int,
     }
-    if options.days is not None and not 0 <= options.days <= terms.DAYS_MOST:
+    given = {name: maker(value) for name, maker in makers.items() if (value := getattr(options, name)) is not None}
+    if not 0 <= given.get("days", 0) <= terms.DAYS_MOST:
         raise Refused(f"--days is 0 to {terms.DAYS_MOST}.")
-    return replace(begin, **{name: value for name, value in values.items() if value is not None})
+    if "account" in given:
+        given["named"] = given.pop("account")
+    return replace(begin, **values, **given)
 
 
 def _retention(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sqlalchemy import ColumnElement, and_, false, true
+from sqlalchemy import ColumnElement, and_, true
 
 from server.consent.register import who
 from server.consent.terms import EVERYBODY, Consent, Consents, OfWearer, SeenBy, wearer_of
@@ -47,19 +47,19 @@ def clause(person: Viewer, consents: Consents) -> ColumnElement[bool]:
     """The same as a condition over server.database.store.samples."""
     if person.role == ADMIN:
         return true()
-    by_default = _is_shown(person, consents.known.get(EVERYBODY) or consents.of(EVERYBODY))
-    names = [name for name in consents.known if name != EVERYBODY]
-    shown = [name for name in names if _is_shown(person, consents.known[name])]
-    hidden = [name for name in names if name not in shown]
-    allowed: ColumnElement[bool] = true() if by_default else false()
-    if by_default and hidden:
-        allowed = who().not_in(hidden)
-    elif not by_default and shown:
-        allowed = who().in_(shown)
     if person.wearers is None:
-        return allowed
+        return _agreed(person, consents)
     own = who().in_(sorted(person.wearers))
-    return own if _is_wearer(person) else and_(own, allowed)
+    return own if _is_wearer(person) else and_(own, _agreed(person, consents))
+
+
+def _agreed(person: Viewer, consents: Consents) -> ColumnElement[bool]:
+    """Wearers who agreed that this person sees them. Of a deleted one, whose name is a hash, there is nothing."""
+    shown = {name: _is_shown(person, consent) for name, consent in consents.known.items() if name != EVERYBODY}
+    if _is_shown(person, consents.of(EVERYBODY)):
+        hidden = [name for name, is_shown in shown.items() if not is_shown]
+        return who().not_in(hidden) if hidden else true()
+    return who().in_([name for name, is_shown in shown.items() if is_shown])
 
 
 def _is_own(person: Viewer, wearer: str) -> bool:

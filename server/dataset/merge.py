@@ -331,16 +331,10 @@ class _Batch:
         part = came.part
         if not topics.NAME.match(came.record_id) or part.kind not in objections.CONTENT:
             return Merged("refused", "not a part of a chunk or a correction")
-        if self.erasures.known.name(came.key):
+        not_taken = self._not_taken(came)
+        if not_taken is not None:
             came.path.unlink(missing_ok=True)
-            return Merged("refused", wishes.REFUSED)
-        if came.key in self._declined:
-            came.path.unlink(missing_ok=True)
-            return Merged("merged", declined=True)
-        known = self._known.parts[came.key].get(part.kind)
-        if known and known["sha256"] == part.sha256 and known["path"] != self._dataset.path_of(part.kind, part.sha256):
-            came.path.unlink(missing_ok=True)  # a blurred one has taken its place since
-            return Merged("merged", new=False)
+            return not_taken
         reason = self._objection(came) or objections.wrong_content(part.kind, came.path)
         if reason is not None:
             return self._refused(came, reason)
@@ -365,6 +359,18 @@ class _Batch:
         self._parts.append(row)
         self._changed[came.key] = None
         return Merged("merged")
+
+    def _not_taken(self, came: FileCame) -> Merged | None:
+        """What is answered about a file that nobody here wants any more; None where it is looked at."""
+        if self.erasures.known.name(came.key):
+            return Merged("refused", wishes.REFUSED)
+        if came.key in self._declined:
+            return Merged("merged", declined=True)
+        known, part = self._known.parts[came.key].get(came.part.kind), came.part
+        if known is None or known["sha256"] != part.sha256:
+            return None
+        blurred = known["path"] != self._dataset.path_of(part.kind, part.sha256)
+        return Merged("merged", new=False) if blurred else None
 
     def _refused(self, came: FileCame, reason: str) -> Merged:
         """Put a file aside. No bytes, no contradiction: of a sealed file that another worker merged in that moment

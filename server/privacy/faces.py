@@ -112,7 +112,9 @@ class CascadedFaces:
         scale, found = 12 / self.smallest_px, [np.empty((0, 5), np.float32)]
         while min(image.shape[:2]) * scale >= 12:
             shape = -(-image.shape[1] * scale // 1), -(-image.shape[0] * scale // 1)
-            small = cv2.resize(image, (int(shape[0]), int(shape[1])), interpolation=cv2.INTER_AREA)
+            small = np.asarray(
+                cv2.resize(image, (int(shape[0]), int(shape[1])), interpolation=cv2.INTER_AREA), np.uint8
+            )
             self.proposing.setInput(_turned(small[None]))
             shifts, scores = self.proposing.forward(["conv2d_4", "softmax"])
             found.append(_cells(scores[0, :, :, 1], shifts[0], scale=scale, least=self.thresholds[0]))
@@ -152,7 +154,8 @@ def _cut(image: Image, box: Floats, side: int) -> Image:
 
 def _turned(pictures: NDArray[np.uint8]) -> Floats:
     """As these networks were trained: [n, w, h, 3], -1..1."""
-    return np.ascontiguousarray((pictures.astype(np.float32) - 127.5) / 128).transpose(0, 2, 1, 3).copy()
+    scaled = (pictures.astype(np.float32) - 127.5) / np.float32(128)
+    return np.ascontiguousarray(scaled.transpose(0, 2, 1, 3), np.float32)
 
 
 def _shifted(boxes: Floats, shifts: Floats) -> Floats:
@@ -174,7 +177,8 @@ def kept(boxes: Floats, *, overlap: float) -> Floats:
         return boxes
     sizes = np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], axis=1).astype(float).tolist()
     chosen = np.asarray(cv2.dnn.NMSBoxes(sizes, boxes[:, 4].astype(float).tolist(), 0.0, overlap)).reshape(-1)
-    return boxes[chosen.astype(int)]
+    best: Floats = boxes[chosen.astype(int)]
+    return best
 
 
 def _faces(boxes: Floats, scale: tuple[float, float], image: Image) -> list[Region]:

@@ -74,20 +74,21 @@ def _made(port: DeletionPort, row: SampleRow, finder: PeopleFinder | None) -> _M
     """finder: None = all of it is hidden"""
     folder = port.dataset.folder
     image = pictures.read(folder / row.frame_path, of=f" of sample {row.sample_id}")
-    if finder is None:
-        picture, count = veil.whole(image), 0
-    else:
-        found = finder.hide(image)
-        picture, count = found.image, found.faces + found.bodies
-    clip, in_clip = b"", 0
+    found = {"frame": _hidden_picture(image, finder)}
     if row.clip_path:
-        clip, in_clip = blurring.hidden_clip(folder / row.clip_path, finder)
-    if finder is not None and not count and not in_clip:
+        found["clip"] = blurring.hidden_clip(folder / row.clip_path, finder)
+    paths = {kind: _written(port, kind, data) for kind, (data, count) in found.items() if count}
+    if not paths:
         return _Made("", {})
-    files = {"frame": encode_jpeg(picture)} if finder is None or count else {}
-    files |= {"clip": clip} if clip and (finder is None or in_clip) else {}
-    paths = {kind: _written(port, kind, data) for kind, data in files.items()}
-    return _Made(hidden.WHOLE if finder is None else hidden.of_regions(_before(row) + count), paths)
+    return _Made(hidden.WHOLE if finder is None else hidden.of_regions(_before(row) + found["frame"][1]), paths)
+
+
+def _hidden_picture(image: veil.Image, finder: PeopleFinder | None) -> tuple[bytes, int]:
+    """As server.privacy.blurring.hidden_clip."""
+    if finder is None:
+        return encode_jpeg(veil.whole(image)), 1
+    found = finder.hide(image)
+    return encode_jpeg(found.image), found.faces + found.bodies
 
 
 def _before(row: SampleRow) -> int:
