@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from server.database.store import Store
 from server.privacy.plans import DeletionKind, DeletionPlan
 from server.releases import wearers
 from server.releases.registry import CHAMPION, Registry
+from server.releases.rollouts import Rollouts
 from shared.errors import BundleError, Refused, WaycueError
 
 WHY = "it learnt from moments that were deleted"
@@ -44,6 +46,8 @@ def retire(port: HomePort, found: Mapping[str, int]) -> tuple[str, ...]:
     for version in found:
         if registry.champion() == version and not _replaced(registry, found):
             continue
+        with suppress(Refused):  # none is running
+            Rollouts(registry).halt(version, why=WHY)
         registry.retire(version, WHY)
         retired.append(version)
     return tuple(retired)

@@ -325,10 +325,14 @@ class Registry:
                 update(tables.models).where(tables.models.c.version == model.version).values(state=RETIRED)
             )
 
-    def _check_may_lead(self, version: str) -> None:
-        """Raises: Refused where not every device may be offered it; BundleError."""
+    def check_in_service(self, version: str) -> None:
+        """Raises: Refused where it is retired."""
         if self.get(version).state == RETIRED:
             raise Refused(f"{version} is retired: what it learnt from was deleted.", hint=_SEE_LIST)
+
+    def _check_may_lead(self, version: str) -> None:
+        """Raises: Refused where not every device may be offered it; BundleError."""
+        self.check_in_service(version)
         if bundle.verify(self.bundle_folder(version)).intended_use == bundle.TRIAL:
             raise Refused(
                 f"{version} is on trial: it has not shown on held-out walks that it may guide on its own, so it cannot "

@@ -25,6 +25,9 @@ from server.privacy import proof as proofs
 from server.privacy.deletion import DeletionPort
 from server.privacy.exports import DELETED_NAME
 from server.privacy.plans import DeletionKind
+from server.releases.registry import Registry, Taught
+from server.releases.rollout_requests import RolloutRequest
+from server.releases.rollouts import Rollouts
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared.clock import ManualClock
@@ -32,6 +35,7 @@ from shared.errors import Refused
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House
 from tests.server.privacy.planted import places, planted, send
+from tests.shared.bundle.bundles import contents, make_bundle
 
 
 def port_of(house: House) -> DeletionPort:
@@ -189,3 +193,44 @@ def test_it_asks_and_without_an_answer_nothing_is_deleted(house: House) -> None:
     assert "add --yes" in done.stderr
     assert DeletionKind.WEARER not in done.stderr
     assert decisions.get(house.store, gone) is not None
+
+
+def test_models_that_learnt_from_it_are_named_and_retired_where_the_settings_say_so(
+    house: House, tmp_path: Path
+) -> None:
+    gone = send(house, planted(0, "X"))
+    registry = Registry(house.home, store=house.store)
+    for n, (version, rows) in enumerate(
+        (("m1", ()), ("m2", (f"{gone}#1:00",)), ("m3", (f"{gone}#2:00", "other#1:00")))
+    ):
+        folder = tmp_path / version
+        make_bundle(folder, version, contents(seed=n), parent="m0")
+        registry.add(folder, taught=Taught(rows, 1, "0:", "", 1.0))
+        registry.promote(version, "test")
+    with house.store.reading() as connection:
+        plan = plans.of_moments(connection, [gone])
+    proof = deletion.carry_out(port_of(house), deletion.with_settings(plan, ConsentSettings(retire=True)), by="Eve")
+    assert proof.models == proof.retired == ("m2", "m3")
+    assert registry.champion() == "m1", "the newest before them that did not learn from it"
+    assert registry.alias("previous") is None
+    assert [model.state for model in registry.list()] == ["registered", "retired", "retired"]
+    with pytest.raises(Refused, match="retired"):
+        registry.promote("m3", "again")
+    with pytest.raises(Refused, match="retired"):
+        Rollouts(registry).start(RolloutRequest("m2", devices=("pi-1",)))
+    with pytest.raises(Refused, match="in use"):
+        registry.retire("m1", "test")
+    assert sum("golden pictures may show some" in line for line in proof.left) == 2
+
+
+def test_the_only_model_stays_in_use_and_that_is_said(house: House, tmp_path: Path) -> None:
+    gone = send(house, planted(0, "X"))
+    registry = Registry(house.home, store=house.store)
+    make_bundle(tmp_path / "m1", "m1", contents(seed=1), parent="m0")
+    registry.add(tmp_path / "m1", taught=Taught((f"{gone}#1:00",), 1, "0:", "", 1.0))
+    registry.promote("m1", "test")
+    with house.store.reading() as connection:
+        plan = plans.of_moments(connection, [gone])
+    proof = deletion.carry_out(port_of(house), deletion.with_settings(plan, ConsentSettings(retire=True)), by="Eve")
+    assert (proof.models, proof.retired, registry.champion()) == (("m1",), (), "m1")
+    assert any("model m1 learnt from 1 of them and is in use" in line for line in proof.left)
