@@ -31,10 +31,11 @@ def delete_files(home: Path, plan: DeletionPlan) -> Counter[str]:
         path.unlink(missing_ok=True)
         gone["incoming"] += 1
     stems = tuple(Path(path).stem for path in plan.files)
-    for path in _files_of(home / "quarantine"):
-        if path.name.startswith(stems) if stems else False:
+    aside = [*_files_of(home / "quarantine"), *_files_of(home / "importing")]
+    for path in aside if stems else ():
+        if path.name.startswith(stems):
             path.unlink(missing_ok=True)
-            gone["quarantine"] += 1
+            gone[path.parent.name] += 1
     for folder in (home / "quarantine", *(home / "incoming" / device for device in plan.records)):
         if folder.is_dir():
             atomic.fsync_dir(folder)

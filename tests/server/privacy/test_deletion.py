@@ -71,7 +71,9 @@ def everywhere(house: House, ids: list[str]) -> None:
         aside = home / "quarantine" / f"pi-1.{sample_id}.frame.00"
         aside.parent.mkdir(exist_ok=True)
         aside.write_bytes(rows[sample_id].raw_output.encode())
-        (aside.parent / f"{Path(rows[sample_id].audio_path).name}").write_bytes(rows[sample_id].raw_output.encode())
+        for folder in (aside.parent, home / "importing"):
+            folder.mkdir(exist_ok=True)
+            (folder / Path(rows[sample_id].audio_path).name).write_bytes(rows[sample_id].raw_output.encode())
         with house.store.writing() as connection:
             put = {"at": 1.0, "device": "pi-1", "record_id": sample_id, "kind": "frame", "sha256": "0" * 64}
             connection.execute(insert(db.quarantine).values(path=aside.name, reason=rows[sample_id].raw_output, **put))
