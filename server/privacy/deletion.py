@@ -26,7 +26,7 @@ from server.consent.settings import ConsentSettings
 from server.consent.tables import deletions
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import derived, erasing, feature_cache, view, wishes
+from server.dataset import derived, erasing, feature_cache, record_log, row_log, view, wishes
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.privacy import exports, leftovers, models, plans
@@ -158,6 +158,7 @@ def _erase(port: DeletionPort, work: _Work) -> None:
 
 def _replaced(port: DeletionPort, plan: DeletionPlan) -> None:
     """Delete the pictures and clips of which blurred ones have taken the place, unless another moment has them."""
+    _note_parts(port, plan)
     with port.dataset.still(), port.store.reading() as connection:
         gone = set(plan.files) - erasing.still_used(connection, set(plan.files), but=())
         view.remove(port.dataset)
@@ -166,6 +167,19 @@ def _replaced(port: DeletionPort, plan: DeletionPlan) -> None:
         for folder in {(port.dataset.folder / path).parent for path in gone}:
             atomic.fsync_dir(folder)
     derived.forget(port.home)
+
+
+def _note_parts(port: DeletionPort, plan: DeletionPlan) -> None:
+    """Where the parts lie now, into records.jsonl. Twice does no harm: a later line counts."""
+    log, table = port.dataset.records, db.parts
+    with port.dataset.appending(), port.store.writing() as connection:
+        left = record_log.catch_up(connection, port.dataset, row_log.remembered_size(connection, log.name))
+        own = table.c.record_id.in_(plan.blurred), table.c.kind.in_(set(plan.files.values()))
+        rows = connection.execute(select(table).where(*own)).mappings().all()
+        if rows:
+            size = port.dataset.append_records([record_log.line_about("part", row) for row in rows])
+            row_log.remember_size(connection, log.name, size)
+    port.merge.recompose(sorted(left))
 
 
 def _other_rows(port: DeletionPort, work: _Work) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from server.consent.settings import ConsentSettings
 from server.consent.tables import deletions
 from server.database import store as db
-from server.dataset import pictures, record_log, row_log
+from server.dataset import pictures, row_log
 from server.dataset.sample_row import SampleRow, next_version
 from server.privacy import blurring, deletion, plans
 from server.privacy.blurring import PeopleFinder
@@ -125,15 +124,10 @@ def _exchange(port: DeletionPort, row: SampleRow, made: _Made, settings: Consent
 
 
 def _move_parts(port: DeletionPort, connection: Connection, row: SampleRow, made: _Made) -> None:
-    """A part keeps the hash that its device names, and lies elsewhere: so what comes again is known, and not taken."""
-    table, lines = db.parts, []
+    """A part keeps the hash that its device names, and lies elsewhere: so what comes again is known, and not taken.
+    The line of records.jsonl that says so is part of carrying the plan out."""
+    table = db.parts
     for kind, path in made.paths.items():
         own = table.c.device == row.device, table.c.record_id == row.sample_id, table.c.kind == kind
-        size = (port.dataset.folder / Path(path)).stat().st_size
+        size = (port.dataset.folder / path).stat().st_size
         connection.execute(update(table).where(*own).values(path=path, size_bytes=size))
-        lines += [
-            record_log.line_about("part", part) for part in connection.execute(select(table).where(*own)).mappings()
-        ]
-    if lines:
-        size = port.dataset.append_records(lines)
-        row_log.remember_size(connection, port.dataset.records.name, size)

@@ -2,7 +2,7 @@
 
 Each try is a life (see tests.crash) that blurs one marked moment and deletes another. Afterwards the same home is
 opened, as a start of the server does it: either nothing was begun and all of it is there, or it is finished and no byte
-of the home has a mark. One JSON line per try. Arguments: the folder to work in; `all`, or the last step of each kind.
+of the home has a mark. One JSON line per try.
 """
 
 from __future__ import annotations
@@ -68,13 +68,12 @@ def faults_after(home: Path) -> list[str]:
     return [*faults, *map(str, found)]
 
 
-def main(place: Path, chosen: str) -> None:
+def main(place: Path) -> None:
     template = place / "template"
     assert crash.fork(lambda: made(template)).status == 0
-    which = crash.every if chosen == "all" else crash.last
-    for attempt in crash.tries(place, template, life, faults_after, chosen=which):
+    for attempt in crash.tries(place, template, life, faults_after):
         print(json.dumps({"label": attempt.label, "faults": attempt.problems}), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))
