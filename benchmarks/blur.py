@@ -25,11 +25,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.streets import DATA, eyes_folder
-from device.moments.blur import Region, blurred, regions
 from server.evaluation.annotated import LABELS
 from shared import atomic
 from shared.errors import WaycueError
 from shared.runtime import GuidanceModel
+from shared.veil import Region, blurred, regions
 
 OUT = Path("build/bench/blur.json")
 SIZES = (0.002, 0.005, 0.02, 1.0)

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from server.access.settings import AccessSettings
 from server.broker.settings import BrokerSettings
+from server.consent.settings import ConsentSettings
 from server.dataset.groups import SplitBy
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
@@ -116,6 +117,7 @@ class ServerConfig:
     speech: SpeechSection = field(default_factory=SpeechSection)
     dataset: DatasetSection = field(default_factory=DatasetSection)
     export: ExportSection = field(default_factory=ExportSection)
+    consent: ConsentSettings = field(default_factory=ConsentSettings)
     llm: LlmSettings = field(default_factory=LlmSettings)
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)

@@ -23,6 +23,7 @@ from server.access.service import Access
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import ServerConfig, page_reach, spoken_language
+from server.consent import register as consent
 from server.database.store import Store, open_store
 from server.dataset import own_words
 from server.dataset.folder import Dataset
@@ -36,6 +37,8 @@ from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
+from server.privacy import blurring, deletion, retention
+from server.privacy.desk import PrivacyDesk
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
@@ -73,6 +76,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     with ExitStack() as stack:
         stack.enter_context(home_lock.serving(home))
         store = stack.enter_context(closing(open_store(home)))
+        consent.use_default(store, config.consent.default, now_s=clock.utc_s())
         dataset, correction = Dataset(home / "dataset"), threading.Event()
         split_by = config.dataset.split_by
         merge = Merge(store, dataset, clock, on_correction=correction.set, split_by=split_by)
@@ -81,10 +85,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         broker = _secured_broker(home, store, config, clock)
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
+        deletes = deletion.port_of(home, store, dataset, clock, merge)
+        desk = PrivacyDesk(deletes, config.consent, lambda: blurring.finder_of(home, registry))
         access = Access(store, clock, config.access)
         stack.callback(access.audit.flush)
         certificate = _page_certificate(home, config, clock)
-        web = _web(access, dataset, registry, config, certificate)
+        web = _web(access, dataset, registry, config, certificate, desk)
         stack.callback(web.close)
         if broker is not None:
             _start_access(home, broker, config, stack)
@@ -110,9 +116,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         seen = Background.every(audit.FLUSH_S, access.audit.tick, name="access log")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
+        keeping = Background.every(
+            retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
+        )
         reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
         rereads = Background.every(rereading.EVERY_S, reread, name="words", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering, rereads, seen]
+        backgrounds = [transcription, publishing, viewing, ready, ordering, rereads, seen, keeping]
         if certificate is not None:
             backgrounds.append(Background.every(page_tls.REFRESH_S, certificate.refresh, name="page certificate"))
         for background in backgrounds:
@@ -209,7 +218,12 @@ def _page_certificate(home: Path, config: ServerConfig, clock: Clock) -> PageCer
 
 
 def _web(
-    access: Access, dataset: Dataset, registry: Registry, config: ServerConfig, certificate: PageCertificate | None
+    access: Access,
+    dataset: Dataset,
+    registry: Registry,
+    config: ServerConfig,
+    certificate: PageCertificate | None,
+    privacy: PrivacyDesk,
 ) -> PageServer:
     reach, clock = page_reach(config), access.clock
     app = create_app(
@@ -222,6 +236,7 @@ def _web(
         lessons=_lessons(registry, dataset, config, clock),
         access=access,
         alone=reach.alone,
+        privacy=privacy,
     )
     limits = ConnectionLimits()
     if reach.proxies:  # all connections come from there
@@ -235,7 +250,8 @@ def _lessons(registry: Registry, dataset: Dataset, config: ServerConfig, clock: 
     least = config.learn.teach_least
 
     def things() -> list[Teachable]:
-        rows = dataset.rows() if dataset.log.exists() else []
+        agreed = consent.read(registry.store).teaches_others
+        rows = list(filter(agreed, dataset.rows())) if dataset.log.exists() else []
         return teachable(rows, learnt(registry), least=least)
 
     return Lessons(registry.home, things, clock, least=least)

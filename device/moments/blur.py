@@ -10,30 +10,15 @@ misses people: what it does not see stays as it is (docs/adr/0063-blurring-by-th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from device.capture.recorder import Veiled
 from device.guidance.history import GuidanceHistory
 from shared import hidden
 from shared.errors import MediaError
-from shared.sight import Box
+from shared.veil import Image, blurred, regions, whole
 
 WITHIN_S = 0.6
-MARGIN = 0.15
-"""Of a box's width and height, added on each side."""
-PARTS = {"person": (0.0, 0.4), "vehicle": (0.4, 1.0), "bicycle": (0.4, 1.0)}
-"""Object → from which share of its box's height to which."""
-ACROSS = 6
-"""Blocks across a box: a face is two of them wide, a plate at most three."""
-ACROSS_WHOLE = 16
-
-Image = NDArray[np.uint8]
-Region = tuple[int, int, int, int]
-"""left, top, right, bottom in pixels."""
 
 
 class Veil:
@@ -48,46 +33,8 @@ class Veil:
         height, width = image.shape[:2]
         try:
             if not looks or any(boxes is None for boxes in looks):
-                return Veiled(_blocks(image.copy(), (0, 0, width, height), ACROSS_WHOLE), hidden.WHOLE)
+                return Veiled(whole(image), hidden.WHOLE)
             found = regions((box for boxes in looks for box in boxes or ()), width=width, height=height)
             return Veiled(blurred(image, found), hidden.of_regions(len(found)))
         except cv2.error as error:
             raise MediaError(f"A picture of {width}×{height} cannot be blurred ({error.err}).") from error
-
-
-def regions(boxes: Iterable[Box], *, width: int, height: int) -> list[Region]:
-    """What of a picture is to be hidden."""
-    return [_region(box, width=width, height=height) for box in boxes if box.object in PARTS]
-
-
-def _region(box: Box, *, width: int, height: int) -> Region:
-    begin, end = PARTS[box.object]
-    tall, wide = box.bottom - box.top, box.right - box.left
-    edges = (
-        box.left - MARGIN * wide,
-        box.top + (begin - MARGIN) * tall,
-        box.right + MARGIN * wide,
-        box.top + end * tall + MARGIN * tall,
-    )
-    left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in edges)
-    return int(left * width), int(top * height), -int(-right * width), -int(-bottom * height)
-
-
-def blurred(image: Image, covered: Sequence[Region]) -> Image:
-    """A copy with these regions in blocks. image: uint8 [h, w, 3]"""
-    out = image.copy()
-    for region in covered:
-        _blocks(out, region, ACROSS)
-    return out
-
-
-def _blocks(image: Image, region: Region, across: int) -> Image:
-    """The same array, with a region in blocks, each of one colour."""
-    left, top, right, bottom = region
-    part = image[top:bottom, left:right]
-    if part.size:
-        side = max(1.0, (right - left) / across)
-        small = (max(1, round((right - left) / side)), max(1, round((bottom - top) / side)))
-        tiny = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
-        part[:] = cv2.resize(tiny, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
-    return image

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from server.consent.terms import Consents
 
 
 class Role(StrEnum):
@@ -32,7 +34,9 @@ class Person:
     """Written down with what they decide."""
     role: Role = Role.CAREGIVER
     wearers: frozenset[str] | None = None
-    """The `speaker_id`s whose moments they may see; None = all wearers'."""
+    """Whose moments they may see (server.consent.terms.wearer_of); None = all wearers'."""
+    consents: Consents | None = field(default=None, compare=False)
+    """What wearers agree to at this request; None = nobody is asked for it: an admin, a command, a test."""
 
 
 ALONE = Person("caregiver", Role.ADMIN)

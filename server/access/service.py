@@ -10,6 +10,7 @@ from server.access.passwords import Passwords
 from server.access.sessions import SessionLife, Sessions
 from server.access.settings import AccessSettings
 from server.access.tokens import ApiTokens
+from server.consent.register import NewestConsents
 from server.database.store import Store
 from shared.clock import Clock
 
@@ -29,6 +30,7 @@ class Access:
     ) -> None:
         """passwords: None = those with argon2's own parameters, made when the first is needed"""
         self.store, self.clock, self.settings = store, clock, settings
+        self.consents = NewestConsents(store)
         self.accounts = Accounts(store, clock)
         self.invitations = Invitations(store, clock)
         self.sessions = Sessions(store, clock, SessionLife(settings.idle_days * DAY_S, settings.login_days * DAY_S))

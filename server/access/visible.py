@@ -1,4 +1,5 @@
-"""Which moments and which files a person may see. Every route asks here, and nothing else decides it.
+"""Which moments and which files a person may see: those of the wearers that their account names, as far as these agree
+to it (server.consent.visible). Every route asks here, and nothing else decides it.
 
 may_see(person, row)      one moment
 clause(person)            the same as a condition on `samples`, None = all of them
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, select, union
 
-from server.access.person import Person
+from server.access.person import Person, Role
+from server.consent import visible as consented
+from server.consent.terms import wearer_of
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import sample_row
@@ -18,11 +21,15 @@ from server.dataset.sample_row import SampleRow
 
 def may_see(person: Person, row: SampleRow) -> bool:
     """Whether a person may see a moment, with all that belongs to it. Pure."""
-    return person.wearers is None or row.speaker_id in person.wearers
+    if person.consents is not None:
+        return consented.allows(person, row, person.consents)
+    return person.wearers is None or wearer_of(row) in person.wearers
 
 
 def clause(person: Person) -> ColumnElement[bool] | None:
     """What `may_see` says, as a condition on `samples`; None = all of them. Pure."""
+    if person.consents is not None and person.role is not Role.ADMIN:
+        return consented.clause(person, person.consents)
     return None if person.wearers is None else db.samples.c.wearer.in_(sorted(person.wearers))
 
 

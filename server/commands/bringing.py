@@ -218,6 +218,11 @@ class LabelImport:
 def merged(store: Store, merge: Merge, record: ChunkRecord, files: Mapping[str, bytes]) -> None:
     """Merge a moment and its files, by kind, as one that a device sent. Raises: Refused, OSError."""
     outcomes = [merge.put_record(record.device, "chunk", record)]
+    if outcomes[0].declined:
+        wearer = record.wearer or record.device
+        raise Refused(
+            f"{wearer} has not agreed that moments are stored.", hint=f'waycue-server consent set "{wearer}" --keep yes'
+        )
     for part in record.parts:
         path = store.home / "importing" / part.sha256  # beside the dataset: merging renames it
         if outcomes[-1].state != "refused":

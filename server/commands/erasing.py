@@ -61,12 +61,17 @@ def _moments(store: Store, name: str) -> list[str]:
     return [name]
 
 
-def _ask(count: int) -> None:
+def confirm(what: str, question: str, unchanged: str) -> None:
     """Raises: Refused unless a person says yes."""
     if not sys.stdin.isatty():
-        raise Refused(f"{count} moments would be erased for good.", hint="Nobody can be asked here: add --yes.")
-    if not confirmed(f"Erase {count} moments for good, with pictures, sounds and words? (y/n) "):
-        raise Refused("Nothing was erased.")
+        raise Refused(what, hint="Nobody can be asked here: add --yes.")
+    if not confirmed(f"{question} (y/n) "):
+        raise Refused(unchanged)
+
+
+def _ask(count: int) -> None:
+    question = f"Erase {count} moments for good, with pictures, sounds and words?"
+    confirm(f"{count} moments would be erased for good.", question, "Nothing was erased.")
 
 
 def _records(store: Store, moments: Sequence[str]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ from exporters.datasets.folder import MARKER, ExportFolder, building, check
 from exporters.datasets.rows import LeftOut, Row
 from server.commands import handing_on
 from server.commands.opening import drawn, opened
+from server.consent import register as consent
 from server.labelling import footage
-from server.review.export import Wanted, choose, draw, objection
+from server.privacy import exports
+from server.review.export import Wanted, choose, draw, names_of, objection
 from server.review.nameless import nameless
 from shared import vocabulary
 from shared.clock import SystemClock
@@ -135,8 +138,8 @@ def run(options: argparse.Namespace) -> int:
     rows, left_out = _from_labels(options) if options.labels else _from_server(options)
     if options.format == "vsr":
         rows = timed(rows, left_out)
-    with TemporaryDirectory(prefix="waycue-export-") as scratch:
-        rows = nameless(rows, Path(scratch)) if options.anonymous else rows
+    with TemporaryDirectory(prefix="waycue-export-") as scratch, _registered(options, rows):
+        rows = _anonymous(options, rows, Path(scratch), left_out) if options.anonymous else rows
         written = _write(options, rows, left_out) if rows else 0
     for reason, number in sorted(left_out.items()):
         print(f"Left out: {number} ({reason})", file=sys.stderr)
@@ -168,12 +171,52 @@ def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
         for_others=options.audience == "others",
         agreed=agreed,
     )
-    with opened(options.home) as (_store, dataset):
+    with opened(options.home) as (store, dataset):
         rows = dataset.rows()
+        wanted = replace(wanted, consents=consent.read(store))
         leaving = [row for row in rows if not objection(row, wanted)]
         if not wanted.for_others and (note := handing_on.own_use(leaving, agreed)):
             print(note, file=sys.stderr)
         return choose(rows, wanted, dataset.folder)
+
+
+def _anonymous(options: argparse.Namespace, rows: list[Row], scratch: Path, left_out: LeftOut) -> list[Row]:
+    """Without names, and without the people that can be found."""
+    from server.privacy import anonymous, blurring
+    from server.releases.registry import Registry
+
+    rows = nameless(rows, scratch)
+    if options.format == "correction":  # has text only
+        return rows
+    with closing(Registry(options.home)) as registry:
+        finder, check = blurring.pair_of(options.home, registry)
+    rows, report = anonymous.without_people(rows, scratch, finder, check)
+    for name in report.left:
+        left_out[f"{report.checked_by} still finds a face in it"] += 1
+        print(f"Left out, {report.checked_by} still finds a face: {name}", file=sys.stderr)
+    options.people = report.in_words()
+    print(options.people, file=sys.stderr)
+    return rows
+
+
+@contextmanager
+def _registered(options: argparse.Namespace, rows: list[Row]) -> Iterator[None]:
+    """Written down, so that a deletion finds it."""
+    if options.labels or not rows:
+        yield
+        return
+    about = exports.MadeExport(
+        path=options.out.absolute(),
+        format=options.format,
+        audience=options.audience,
+        anonymous=options.anonymous,
+        at=SystemClock().utc_s(),
+    )
+    with opened(options.home) as (store, dataset):
+        names = names_of(dataset.rows())
+        chosen = {row.name for row in rows}
+        with exports.noted(store, about, [sample_id for sample_id, name in names.items() if name in chosen]):
+            yield
 
 
 def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:

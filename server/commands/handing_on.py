@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anonymous",
         action="store_true",
-        help="without names, places, times and voices; faces that no device hid stay in the pictures",
+        help="without names, places, times and voices; faces, heads and plates are hidden as far as they are found",
     )
     parser.add_argument("--licence", metavar="NAME", help='for the card, such as "cc-by-4.0" (default: export.licence)')
 
@@ -92,7 +92,8 @@ def about(options: argparse.Namespace, rows: Sequence[Row], *, left_out: int, ro
 def _consent(options: argparse.Namespace) -> str:
     """For whom an export was made, and what it shows of people."""
     agreed_to = _ALL_AGREED if options.audience == "others" else _OWN
-    return f"{agreed_to} {_NAMELESS if options.anonymous else _PEOPLE}"
+    about_people = f"{_NAMELESS} {getattr(options, 'people', '')}".strip() if options.anonymous else _PEOPLE
+    return f"{agreed_to} {about_people}"
 
 
 _OWN = "Not to be handed on: it was written for the server's own use, and not every wearer was asked."

@@ -21,6 +21,7 @@ with interrupted_quietly():
         adapters,
         broker,
         check,
+        consent,
         coverage,
         curves,
         devices,
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, teach, adapters, ingest, devices, rollout)
     data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
-    upkeep = (accounts, check, rescue, broker, keys, vocabulary)
+    upkeep = (accounts, check, consent, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)
     return top

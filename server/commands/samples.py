@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from server.commands import (
+    blurring,
     choosing,
+    deleting,
     doubting,
     erasing,
     importing,
@@ -64,6 +66,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     splitting.add_parsers(actions)
     viewing.add_parser(actions)
     erasing.add_parser(actions)
+    deleting.add_parser(actions)
+    blurring.add_parser(actions)
 
 
 def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,7 +19,18 @@ from server.review.stats import Group, ReviewedShare, Summary
 from shared import atomic
 from shared.clock import SystemClock
 
-_ODD = ("repeated", "refused", "paused", "limited", "foreign", "unknown", "wrong_hash", "abandoned", "errors")
+_ODD = (
+    "repeated",
+    "declined",
+    "refused",
+    "paused",
+    "limited",
+    "foreign",
+    "unknown",
+    "wrong_hash",
+    "abandoned",
+    "errors",
+)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -131,6 +131,7 @@ log_state = Table(
     Column("size_bytes", Integer, nullable=False),  # length of the file when its rows were last marked as logged
 )
 
+_WHOSE = "coalesce(nullif(json_extract(body, '$.speaker_id'), ''), device)"
 samples = Table(
     "samples",
     metadata,
@@ -144,7 +145,7 @@ samples = Table(
     Column("captured_at", Float, nullable=False),  # when it was received, where its clock was ahead of ours
     Column("changed_at", Float, nullable=False),
     Column("body", JSON, nullable=False),  # the newest row
-    Column("wearer", String(96), Computed("json_extract(body, '$.speaker_id')", persisted=False)),
+    Column("wearer", String(96), Computed(_WHOSE, persisted=False)),  # server.consent.terms.wearer_of
 )
 Index("ix_samples_wearer", samples.c.wearer, samples.c.state, samples.c.priority, samples.c.captured_at)
 Index("ix_samples_queue", samples.c.state, samples.c.priority, samples.c.captured_at)

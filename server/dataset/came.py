@@ -23,6 +23,8 @@ class Merged:
     new: bool = True
     erased: frozenset[str] = frozenset()
     """Of an erasure: ids of the records that are gone, or must never be taken."""
+    declined: bool = False
+    """Its wearer has not agreed that it is kept: nothing of it is stored, and its device deletes it all the same."""
 
 
 @dataclass(frozen=True, slots=True)

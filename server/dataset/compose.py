@@ -13,6 +13,7 @@ from typing import Any
 from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
+from shared import hidden
 from shared.messages import ChunkRecord, CorrectionRecord
 
 _NO_RECORD_SAYS = ("golden", *sample_row.TEACHER_FIELDS, *sample_row.LLM_FIELDS, *sample_row.DOUBT_FIELDS)
@@ -72,7 +73,7 @@ def compose(
         split=split,
         **_correction_fields(newest),
         duration_s=record.duration_s,
-        extra=sample_row.foreign_fields(record.extra),
+        extra=_extra(record, paths, current),
     )
     row = _keep_decision(row, current)
     if current is None or row == current:
@@ -85,6 +86,14 @@ def _identity(record: ChunkRecord, current: SampleRow | None) -> dict[str, Any]:
         return {"row_id": f"{record.chunk_id}#1"}
     kept = {name: getattr(current, name) for name in _NO_RECORD_SAYS}
     return {"row_id": current.row_id, "supersedes": current.supersedes, **kept}
+
+
+def _extra(record: ChunkRecord, paths: Mapping[str, str], current: SampleRow | None) -> dict[str, Any]:
+    """Fields of other tools; and what was hidden here in a picture that is the row's still."""
+    fields = sample_row.foreign_fields(record.extra)
+    if current is not None and current.hidden and current.frame_path == paths["frame"]:
+        fields[hidden.FIELD] = current.hidden
+    return fields
 
 
 def _origin(record: ChunkRecord, *, understood: bool) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     names = {name for _, name in keys}
     dataset.blank(dataset.records, names, lambda line: _blank_fact(line, wish.device, names))
     _delete_rows(connection, keys, moments)
-    unused = paths - _still_used(connection, paths, but={name for _, name in corrected})
+    unused = paths - still_used(connection, paths, but={name for _, name in corrected})
     gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
     for path in gone:
         path.unlink(missing_ok=True)
@@ -160,9 +160,10 @@ class Applied:
 def _covered(connection: Connection, wish: EraseRecord) -> set[Key]:
     """Records and files of the device that are here and covered."""
     keys = set[Key]()
-    for table in (db.records, db.parts, db.quarantine):
+    columns = [table.c.record_id for table in (db.records, db.parts, db.quarantine)]
+    for column in (*columns, db.samples.c.sample_id):  # of a moment that came without its record, too
         for some in wishes.in_pieces(wish.record_ids):
-            query = select(table.c.record_id).where(table.c.device == wish.device, table.c.record_id.in_(some))
+            query = select(column).where(column.table.c.device == wish.device, column.in_(some))
             keys |= {(wish.device, record_id) for record_id in connection.execute(query).scalars()}
     return keys | _covered_by_time(connection, wish)
 
@@ -195,6 +196,8 @@ def _moments(connection: Connection, device: str, keys: Collection[Key]) -> tupl
         ):
             (chunks if kind == "chunk" else corrections).add(record_id)
             about.add(chunk_id)
+        moments = select(db.samples.c.sample_id).where(db.samples.c.device == device, db.samples.c.sample_id.in_(some))
+        chunks |= set(connection.execute(moments).scalars())
     return chunks, {(device, chunk_id) for chunk_id in about - chunks}, corrections
 
 
@@ -207,7 +210,7 @@ def _paths(connection: Connection, keys: Collection[Key]) -> set[str]:
     return paths
 
 
-def _still_used(connection: Connection, paths: Collection[str], *, but: Collection[str]) -> set[str]:
+def still_used(connection: Connection, paths: Collection[str], *, but: Collection[str]) -> set[str]:
     """Files whose bytes something else has, too: a moment that was brought in, another record. but: moments that are
     composed anew, without them. One look at all moments, however many files there are."""
     used = set[str]()

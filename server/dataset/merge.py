@@ -31,6 +31,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import OperationalError
 
+from server.consent import register as consent
+from server.consent.terms import Consents
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, objections, record_log, row_log, wishes
@@ -109,14 +111,19 @@ class Merge:
         return outcome
 
     def find_parts(self, parts: Sequence[tuple[str, str, Part]]) -> list[bool]:
-        """Which of (device, record id, part) were merged before with these very bytes."""
+        """Which of (device, record id, part) were merged before with these very bytes, or belong to what is not kept:
+        none of them need to come."""
         table = db.parts
         ids = {record_id for _, record_id, _ in parts}
         own = table.c.device.in_({device for device, _, _ in parts}), table.c.record_id.in_(ids)
         columns = (table.c.device, table.c.record_id, table.c.kind, table.c.sha256)
         with self._store.reading() as connection:
             known = {tuple(row) for row in connection.execute(select(*columns).where(*own))}
-        return [(device, record_id, part.kind, part.sha256) in known for device, record_id, part in parts]
+            declined = consent.declined_of(connection, {(device, record_id) for device, record_id, _ in parts})
+        return [
+            (device, record_id, part.kind, part.sha256) in known or (device, record_id) in declined
+            for device, record_id, part in parts
+        ]
 
     def put_status(self, device: str, status: Status) -> None:
         """Remember what a device last said about itself."""
@@ -208,6 +215,12 @@ class _Batch:
         self._parts: list[dict[str, Any]] = []
         self._changed: dict[Key, None] = {}
         self.erasures = Erasures(self, dataset, store.home, now_s)
+        self._consents = Consents()
+        """Of all wearers, as they stand in this transaction."""
+        self._declined = frozenset[Key]()
+        """Of the batch: records that came without consent before."""
+        self._not_kept: list[Key] = []
+        """Records that came now and are not kept: what came before them in this batch goes as well."""
         self._undecided = frozenset[str]()
         """Corrections that were erased: what persons decided by their words counts no more."""
 
@@ -217,6 +230,8 @@ class _Batch:
         chunk_ids = {record.chunk_id for record in records if not isinstance(record, EraseRecord)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
         self.erasures.load({entry.device for entry in entries})
+        self._consents = consent.load(self.connection)
+        self._declined = consent.declined_of(self.connection, {entry.key for entry in entries})
         outcomes = [
             self._record(plainly(entry)) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries
         ]
@@ -234,6 +249,9 @@ class _Batch:
             self.connection.execute(insert(db.parts), self._parts)
         self._compose()
         self._records, self._parts, self._changed = [], [], {}
+        not_kept, self._not_kept = self._not_kept, []
+        for device, record_id in not_kept:
+            self.erasures.carry_out(wishes.by_name(device, [record_id], self._now_s))
 
     def recompose(
         self, keys: Sequence[Key], *, lines: Sequence[dict[str, Any]] = (), undecided: frozenset[str] = frozenset()
@@ -267,7 +285,13 @@ class _Batch:
             return self.erasures.came(came.key, came.record)
         if self.erasures.known.cover(came.device, came.record):
             self._known.parts[came.key].clear()
+            self._not_kept.append(came.key)
             return self.erasures.late(came.key)
+        if not self._consents.keeps(came.record.wearer or came.device):
+            return self._decline(came)
+        if came.key in self._declined:  # sent again, and agreed to since
+            consent.accept_again(self.connection, *came.key)
+            self._declined -= {came.key}
         body = messages.to_dict(came.record)
         own = self._known.records.get(came.key)
         if own is not None and body in (own["body"], printable_value(own["body"])):
@@ -293,6 +317,13 @@ class _Batch:
         self._changed[came.key] = None
         return Merged("merged")
 
+    def _decline(self, came: RecordCame) -> Merged:
+        """The wearer has not agreed that it is kept. It is answered as merged: then its device deletes it, too."""
+        new = consent.decline(self.connection, *came.key, now_s=self._now_s)
+        self._declined |= {came.key}
+        self._not_kept.append(came.key)
+        return Merged("merged", new=new, declined=True)
+
     def _contradiction(self, came: RecordCame, body: Mapping[str, Any]) -> str | None:
         """Why a record may not be merged beside what was merged before it; None where it may."""
         # A chunk id names the sample: it is unique over devices.
@@ -304,9 +335,10 @@ class _Batch:
         part = came.part
         if not topics.NAME.match(came.record_id) or part.kind not in objections.CONTENT:
             return Merged("refused", "not a part of a chunk or a correction")
-        if self.erasures.known.name(came.key):
+        not_taken = self._not_taken(came)
+        if not_taken is not None:
             came.path.unlink(missing_ok=True)
-            return Merged("refused", wishes.REFUSED)
+            return not_taken
         reason = self._objection(came) or objections.wrong_content(part.kind, came.path)
         if reason is not None:
             return self._refused(came, reason)
@@ -331,6 +363,18 @@ class _Batch:
         self._parts.append(row)
         self._changed[came.key] = None
         return Merged("merged")
+
+    def _not_taken(self, came: FileCame) -> Merged | None:
+        """What is answered about a file that nobody here wants any more; None where it is looked at."""
+        if self.erasures.known.name(came.key):
+            return Merged("refused", wishes.REFUSED)
+        if came.key in self._declined:
+            return Merged("merged", declined=True)
+        known, part = self._known.parts[came.key].get(came.part.kind), came.part
+        if known is None or known["sha256"] != part.sha256:
+            return None
+        blurred = known["path"] != self._dataset.path_of(part.kind, part.sha256)
+        return Merged("merged", new=False) if blurred else None
 
     def _refused(self, came: FileCame, reason: str) -> Merged:
         """Put a file aside. No bytes, no contradiction: of a sealed file that another worker merged in that moment

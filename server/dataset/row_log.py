@@ -256,9 +256,9 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
     newest = current(connection, row.sample_id)
     table = db.walks
     known = connection.execute(select(table.c.split).where(table.c.walk_id == row.walk_id)).scalar()
-    if known is None:
+    if known is None and not row.erased:
         connection.execute(insert(table).values(walk_id=row.walk_id, split=row.split, first_seen_at=now_s))
-    elif known != row.split and (newest is None or version_of(newest) < version_of(row)):
+    elif known is not None and known != row.split and (newest is None or version_of(newest) < version_of(row)):
         # set_split said so, before the database was lost
         connection.execute(update(table).where(table.c.walk_id == row.walk_id).values(split=row.split))
     insert_row(connection, row, now_s=now_s, logged=True)

@@ -171,8 +171,8 @@ def next_version(row: SampleRow, after: SampleRow, **changes: Any) -> SampleRow:
 
 def blank(row: SampleRow) -> dict[str, Any]:
     """What is left of a row of an erased moment, in no more bytes than it had."""
-    kept = ("row_id", "sample_id", "device", "walk_id", "split", "supersedes")
-    empty = {"frame_path": "", "audio_path": "", "instruction": "", "timestamp": 0.0}
+    kept = ("row_id", "sample_id", "device", "split", "supersedes")
+    empty = {"frame_path": "", "audio_path": "", "instruction": "", "timestamp": 0.0, "walk_id": ""}
     return {**empty, **{name: getattr(row, name) for name in kept}, "rejected": True, "erased": True}
 
 

@@ -5,6 +5,7 @@ Counts are for people and for daily limits: a crash may lose up to FLUSH_EVERY_S
     messages, received_bytes    whatever came, as far as it was read
     records, parts, bytes       merged for the first time
     repeated                    merged before
+    declined                    answered as merged and not kept: the wearer has not agreed to it
     refused, paused, foreign, unknown, wrong_hash, abandoned, limited, errors    what went otherwise
 """
 
@@ -26,6 +27,7 @@ from shared.clock import Clock
 NAMES = (
     "messages", "received_bytes", "records", "parts", "bytes", "repeated", "refused", "paused", "foreign", "unknown",
     "wrong_hash", "abandoned", "limited", "errors",
+    "declined",
 )  # fmt: skip
 FLUSH_EVERY_S = 5.0
 KEPT_DAYS = 90

@@ -229,4 +229,5 @@ class Ingest:
             return []
         if outcome.state == "refused":
             return self._replies.refused(*record.key, outcome.reason)
-        return self._replies.merged(*record.key, counted_as="records" if outcome.new else "repeated")
+        counted_as = "declined" if outcome.declined else "records" if outcome.new else "repeated"
+        return self._replies.merged(*record.key, counted_as=counted_as)

@@ -123,6 +123,8 @@ class Transfers:
             return self._unknown(arrival.id)
         if outcome.state == "refused":
             return self._replies.refused(device, name, outcome.reason)
+        if outcome.declined:
+            return self._replies.merged(device, name, counted_as="declined")
         if outcome.new:
             self._counts.add(device, "bytes", arrival.begin.part.size_bytes)
         return self._replies.merged(device, name, counted_as="parts" if outcome.new else "repeated")

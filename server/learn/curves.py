@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.consent import register as consent
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import meaning
@@ -53,7 +54,8 @@ def measured(
         DatasetError, BundleError, OSError
     """
     with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
-        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
+        agreed = consent.of_home(home).teaches_others
+        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred, allowed=agreed)
         base = bases.load_base(settings, home, progress)
         taken = tonight.take(view, [], base=base, recipe=Recipe(steps=len(view.rows) + 1))
         for line in taken.put_aside:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.onnx.bundle import Label
+from server.consent import register as consent
 from server.dataset import alike, feature_cache
 from server.dataset.feature_cache import FeatureCache
 from server.dataset.folder import Dataset
@@ -132,7 +133,8 @@ def retrain(
         registry = Registry(home)
         settled = verdict.settle(home, registry, progress, now_s=clock.utc_s())
         champion = registry.champion() or ""
-        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
+        agreed = consent.read(registry.store).teaches_others
+        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred, allowed=agreed)
         new = _new_rows(view, registry, progress)
         why = tonight.too_few(view.teaching, len(new), settings, force=force)
         if why is not None:

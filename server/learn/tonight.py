@@ -67,12 +67,15 @@ class NightRows:
     put_aside: tuple[str, ...]
 
 
-def view_of(dataset: Dataset, *, blurred: bool = True) -> DatasetView:
-    """blurred: as `learn.blurred` says"""
+def view_of(
+    dataset: Dataset, *, blurred: bool = True, allowed: Callable[[SampleRow], bool] = lambda row: True
+) -> DatasetView:
+    """blurred: as `learn.blurred` says; allowed: whether a wearer agreed to a row's use (server.consent.terms)"""
     if not dataset.log.exists():
         return DatasetView(dataset.folder, dataset.version(), [])
     with dataset.still():
-        return DatasetView(dataset.folder, dataset.version(), whole(dataset.rows(), blurred=blurred))
+        rows = list(filter(allowed, dataset.rows()))
+        return DatasetView(dataset.folder, dataset.version(), whole(rows, blurred=blurred))
 
 
 def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str | None:

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from exporters.onnx.wearer import write_adapter
+from server.consent import register as consent
+from server.consent.terms import Consents
 from server.dataset import material
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
@@ -107,6 +109,8 @@ class AdapterBench:
     champion: AdaptedChampion
     progress: Progress
     began_utc: float
+    consents: Consents
+    """The view has moments of wearers who let them teach their own adapter alone."""
     looked: dict[str, LookedMoments] = field(default_factory=dict)
     """Wearer → their moments that teach, as the champion sees them."""
     answered: list[tuple[list[Case], tuple[CaseScore, ...]]] = field(default_factory=list)
@@ -149,6 +153,16 @@ def gains(
     return {name: gain for name, gain in found.items() if gain is not None}
 
 
+def _withdraw(bench: AdapterBench) -> None:
+    """Wearers who no longer let their moments teach have no adapter, and teach nobody else's."""
+    for model in bench.registry.list():
+        whose = wearers.of(model)
+        in_force = whose is not None and bench.registry.alias(wearers.PREFIX + whose.name) == model.version
+        if whose is not None and in_force and not bench.consents.of(whose.name).teach:
+            wearers.withdraw(bench.registry, whose.name, "the wearer does not agree to it any more")
+            bench.progress(f"{whose.name}: the adapter was deleted, the wearer does not agree to it any more")
+
+
 def _gain(bench: AdapterBench, wearer: Wearer, before: WearerOutcome | None) -> WearerGain | None:
     if _too_few(wearer):
         return None
@@ -176,6 +190,7 @@ def run(
         if bench is None:
             return {}
         wearers.tidy(bench.registry)
+        _withdraw(bench)
         before = {} if force else _report(home)
         outcomes = {each.name: _outcome(bench, each, before.get(each.name)) for each in people(bench.view.rows)}
         atomic.remove_tree(bench.work)
@@ -276,8 +291,9 @@ def _looked(bench: AdapterBench, wearer: Wearer) -> LookedMoments:
 
 
 def _others(bench: AdapterBench, wearer: Wearer) -> LookedMoments:
-    """Moments of other wearers, drawn evenly; none where there is nobody else."""
-    found = [_looked(bench, each) for each in people(bench.view.rows) if each.name != wearer.name and each.teaching]
+    """Moments of other wearers who agreed to that, drawn evenly; none where there is nobody else."""
+    others = [each for each in people(bench.view.rows) if each.name != wearer.name and each.teaching]
+    found = [_looked(bench, each) for each in others if bench.consents.of(each.name).for_others]
     everyone = _looked(bench, wearer).some([])
     for each in found:
         everyone = joined(everyone, each)
@@ -301,7 +317,7 @@ def _bundle(bench: AdapterBench, weights: Mapping[str, Any]) -> Path:
 
 def _judged(bench: AdapterBench, wearer: Wearer, folder: Path | None) -> JudgedAdapter:
     """On the wearer's held-out moments and walks; things to stop for on all that is held out."""
-    chosen, theirs = _held_out(bench)
+    chosen, theirs = _held_out(bench, wearer)
     ours = theirs if folder is None else _scores(bench, folder, chosen)
     own = frozenset(row.sample_id for row in wearer.held)
     old, new = ([case for case in some if case.case_id in own] for some in (theirs, ours))
@@ -324,8 +340,15 @@ def _judged(bench: AdapterBench, wearer: Wearer, folder: Path | None) -> JudgedA
     return JudgedAdapter(gain, rules.decide(evidence, everywhere=(theirs, ours), settings=bench.gate))
 
 
-def _held_out(bench: AdapterBench) -> tuple[list[Case], tuple[CaseScore, ...]]:
-    """All that is held out, with the champion's answers."""
+def _held_out(bench: AdapterBench, wearer: Wearer) -> tuple[list[Case], tuple[CaseScore, ...]]:
+    """All that is held out and may judge this wearer's adapter, with the champion's answers."""
+    held = cases.held_out(bench.view.rows)
+    may = {row.sample_id for row in held if _who(row) == wearer.name or bench.consents.teaches_others(row)}
+    chosen, theirs = _all_held_out(bench)
+    return [case for case in chosen if case.case_id in may], tuple(case for case in theirs if case.case_id in may)
+
+
+def _all_held_out(bench: AdapterBench) -> tuple[list[Case], tuple[CaseScore, ...]]:
     if not bench.answered:
         everything = [(row, REAL) for row in cases.held_out(bench.view.rows)]
         chosen = list(cases.cases(bench.view.folder, everything, bench.senses, progress=bench.progress))
@@ -358,9 +381,10 @@ def _bench(
     if not model.shows_tokens:
         progress(f"{version} makes no image tokens at its looks: no adapter can stand on it")
         return None
-    view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
+    consents = consent.read(registry.store)
+    view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred, allowed=consents.teaches)
     champion = AdaptedChampion(version, folder, model, _words(registry, version, settings, progress))
-    return AdapterBench(registry, settings, gate, view, champion, progress, began_utc)
+    return AdapterBench(registry, settings, gate, view, champion, progress, began_utc, consents)
 
 
 def _words(registry: Registry, version: str, settings: LearnSettings, progress: Progress) -> DecoderWords | None:
@@ -381,7 +405,9 @@ def _words(registry: Registry, version: str, settings: LearnSettings, progress: 
 
 def _key(bench: AdapterBench, wearer: Wearer) -> str:
     held = lineage.identities(cases.held_out(bench.view.rows))
+    others = sorted(name for name in {_who(row) for row in bench.view.rows} if bench.consents.of(name).for_others)
     said = [
+        others,
         bench.champion.version,
         wearer.name,
         wearer.devices,

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from server.database import store as tables
 from server.database.store import Store, open_store
@@ -38,7 +38,7 @@ from shared.errors import BundleError, Refused
 CHAMPION, PREVIOUS = "champion", "previous"
 WEARER = "wearer"
 """In the evaluation of a version that is one wearer's alone (server.releases.wearers)."""
-REGISTERED, ON_TRIAL = "registered", "trial"
+REGISTERED, ON_TRIAL, RETIRED = "registered", "trial", "retired"
 PROMOTED = "promoted"
 """The gate's verdict on a model that may guide on its own."""
 LINEAGE, TAUGHT_BY = "lineage.json", "taught_by.txt"
@@ -63,7 +63,8 @@ class RegisteredModel:
     manifest_size: int
     evaluation: Mapping[str, Any]
     state: str
-    """REGISTERED or ON_TRIAL, as its manifest says: one on trial may guide nobody but supervised wearers."""
+    """REGISTERED or ON_TRIAL, as its manifest says: one on trial may guide nobody but supervised wearers. RETIRED: a
+    person has had deleted what it learnt from, and it gets no role any more."""
 
     @property
     def bundle_folder(self) -> Path:
@@ -311,8 +312,27 @@ class Registry:
             self._point(connection, CHAMPION, back, why)
         return back
 
+    def retire(self, version: str, why: str) -> None:
+        """Take every role from a version, for good. Raises: Refused where it is the champion, or is not there."""
+        model = self.get(version)
+        with self.store.writing() as connection:
+            if _alias(connection, CHAMPION) == version:
+                raise Refused(f"{version} is in use.", hint="Promote another one first: waycue-server models promote")
+            names = connection.execute(select(tables.aliases.c.name).where(tables.aliases.c.version == version))
+            for name in names.scalars().all():
+                self._point(connection, name, None, why)
+            connection.execute(
+                update(tables.models).where(tables.models.c.version == model.version).values(state=RETIRED)
+            )
+
+    def check_in_service(self, version: str) -> None:
+        """Raises: Refused where it is retired."""
+        if self.get(version).state == RETIRED:
+            raise Refused(f"{version} is retired: what it learnt from was deleted.", hint=_SEE_LIST)
+
     def _check_may_lead(self, version: str) -> None:
         """Raises: Refused where not every device may be offered it; BundleError."""
+        self.check_in_service(version)
         if bundle.verify(self.bundle_folder(version)).intended_use == bundle.TRIAL:
             raise Refused(
                 f"{version} is on trial: it has not shown on held-out walks that it may guide on its own, so it cannot "

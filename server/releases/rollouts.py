@@ -134,6 +134,7 @@ class Rollouts:
     def _check(self, request: RolloutRequest) -> None:
         """Whether the version may go to these devices. Raises: Refused."""
         version = request.version
+        self._registry.check_in_service(version)
         manifest = bundle.verify(self._registry.bundle_folder(version))
         check_days(request)
         if not 0 <= request.percent <= 100 or not (request.percent or request.devices or request.cohort):

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from exporters.datasets.rows import LeftOut, Row, evened
+from server.consent.terms import Consents, LeavesFor, wearer_of
 from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, Split
 from server.dataset.teaching import may_teach
@@ -39,6 +40,8 @@ class Wanted:
     """It is to be handed on: only moments that may leave this server."""
     agreed: frozenset[str] = frozenset()
     """Wearers all of whose moments may leave."""
+    consents: Consents = field(default_factory=Consents)
+    """What the wearers said themselves; it counts before `agreed` and before what a single moment says."""
 
 
 def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[list[Row], LeftOut]:
@@ -67,7 +70,12 @@ def may_leave(row: SampleRow, agreed: frozenset[str]) -> bool:
 
 
 def _not_agreed(row: SampleRow, wanted: Wanted) -> str:
-    stays = wanted.for_others and not may_leave(row, wanted.agreed)
+    said = wanted.consents.asked(wearer_of(row))
+    leaves = (said or wanted.consents.of(wearer_of(row))).export
+    if leaves is LeavesFor.NOWHERE:
+        return "its wearer has not agreed to exports"
+    handed_on = leaves is LeavesFor.OTHERS or (said is None and may_leave(row, wanted.agreed))
+    stays = wanted.for_others and not handed_on
     return "its wearer has not agreed that it leaves this server" if stays else ""
 
 

@@ -3,8 +3,8 @@
 names        walks and wearers become numbers; ids, places and fields of other tools go
 times        count from the beginning of their walk
 voices       every sound becomes silence of the same length
-pictures     stay as they are kept, but for what cameras write into the file (place, time, owner). What the device hid
-             in them stays hidden (privacy.blur); faces that it did not hide are there
+pictures     stay as they are kept, but for what cameras write into the file (place, time, owner). Who is to be seen in
+             them is hidden afterwards (server.privacy.anonymous)
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from server.access.service import Access
 from server.database.store import Store
 from server.dataset.folder import Dataset
+from server.privacy.desk import PrivacyDesk
 from server.releases.sheet import ModelSheet
 from server.voice.speech import SpokenTexts
 from server.web import (
@@ -23,6 +24,7 @@ from server.web import (
     api,
     batch,
     by_ear,
+    consent,
     deeds,
     installable,
     media,
@@ -62,6 +64,7 @@ def create_app(
     lessons: LessonsPort | None = None,
     access: Access | None = None,
     alone: bool = True,
+    privacy: PrivacyDesk | None = None,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
@@ -71,13 +74,14 @@ def create_app(
     lessons: what may be taught at once; None = there is no page for that
     access: who may come in; None = as the store has it
     alone: only this machine can reach the page: while there is no account, it may be used without one
+    privacy: consent, deleting and blurring; None = there are no pages for that
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
         title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
     )
     reviews = Reviews(store, dataset, clock)
-    pages = PageRenderer(model, may_teach=lessons is not None)
+    pages = PageRenderer(model, may_teach=lessons is not None, may_delete=privacy is not None)
     desk = ReviewDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(review_api.router(store, dataset, reviews, clock))
@@ -90,6 +94,8 @@ def create_app(
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
+    if privacy is not None:
+        app.include_router(consent.router(store, pages, privacy))
     app.mount("/static", StaticFiles(directory=page.STATIC))
     access = access or Access(store, clock)
     app.include_router(signing_in.router(pages, access))

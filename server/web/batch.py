@@ -17,7 +17,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ConfigDict, Field
 
-from server.access.visible import may_see
+from server.access import visible
 from server.database.store import Store
 from server.review import batches, decisions
 from server.review.batches import AlikeMoments
@@ -65,7 +65,7 @@ def groups(store: Store, who: Person) -> list[BatchGroup]:
 def _may_decide(store: Store, who: Person, chosen: Collection[str]) -> bool:
     """Whether a person may see every moment of these rows."""
     rows = [review.find(store, row_id.rpartition("#")[0]) for row_id in chosen]
-    return all(row is not None and may_see(who, row) for row in rows)
+    return all(row is not None and visible.may_see(who, row) for row in rows)
 
 
 def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -102,6 +102,8 @@ class Entry:
         if not self._access.has_accounts:
             return self._before_accounts(request, asked)
         account, scopes = self._who(request)
+        if account is not None:
+            account = replace(account, person=replace(account.person, consents=self._access.consents()))
         if asked is not None and asked.permit.least is None:
             return LetIn(account.person if account else None, account)
         if account is None:

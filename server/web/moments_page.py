@@ -52,16 +52,16 @@ class SearchChoices:
 
     def __init__(self, desk: ReviewDesk) -> None:
         self._desk = desk
-        self._kept: dict[Person, tuple[float, Mapping[str, Sequence[str]]]] = {}
+        self._kept: dict[tuple[Person, int], tuple[float, Mapping[str, Sequence[str]]]] = {}
 
     def of(self, who: Person) -> Mapping[str, Sequence[str]]:
         """Field → values, for this person."""
-        now_s = self._desk.clock.monotonic_s()
-        at_s, found = self._kept.get(who, (0.0, {}))
+        now_s, key = self._desk.clock.monotonic_s(), (who, id(who.consents))
+        at_s, found = self._kept.get(key, (0.0, {}))
         if not found or now_s - at_s > CHOICES_S:
             found = searching.choices(self._desk.store, who)
             self._kept = {key: value for key, value in self._kept.items() if now_s - value[0] <= CHOICES_S}
-            self._kept[who] = (now_s, found)
+            self._kept[key] = (now_s, found)
         return found
 
 

@@ -68,9 +68,11 @@ class DecisionForm(ReviewRequest):
 class PageRenderer:
     """Renders the templates."""
 
-    def __init__(self, model: Callable[[], str | None] | None, *, may_teach: bool = False) -> None:
-        """may_teach: there is a page /teach"""
-        self._model, self._may_teach = model, may_teach
+    def __init__(
+        self, model: Callable[[], str | None] | None, *, may_teach: bool = False, may_delete: bool = False
+    ) -> None:
+        """may_teach: there is a page /teach; may_delete: there are the pages of server.web.consent"""
+        self._model, self._may_teach, self._may_delete = model, may_teach, may_delete
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -94,6 +96,7 @@ class PageRenderer:
             "may_teach": self._may_teach,
             "person": person.shown_to.get(),
             "at_the_door": False,
+            "may_delete": self._may_delete,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
             "key_actions": keys.ACTIONS,

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from server.access.visible import may_see
+from server.access import visible
 from server.database.store import Store
 from server.dataset import surroundings
 from server.dataset.folder import Dataset
@@ -144,4 +144,4 @@ def find(store: Store, sample_id: str, by: Person = ALONE) -> SampleRow | None:
     """One moment, or None; also for an id that no device could have given, and where the person may not see it: they
     learn nothing of it, not even that it exists."""
     row = decisions.get(store, sample_id) if topics.NAME.match(sample_id) else None
-    return row if row is not None and may_see(by, row) else None
+    return row if row is not None and visible.may_see(by, row) else None

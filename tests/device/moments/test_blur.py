@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from device.capture.recorder import Recorder
 from device.capture.source import VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry
-from device.moments.blur import ACROSS, PARTS, WITHIN_S, Veil, blurred, regions
+from device.moments.blur import WITHIN_S, Veil
 from shared import hidden
 from shared.hidden import WHOLE
 from shared.jpeg import decode_picture
 from shared.sight import Box
+from shared.veil import ACROSS, PARTS, blurred, regions
 
 NOISE = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
 PERSON = Box("person", 0.3, 0.4, 0.2, 0.5, 0.8)

@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 
 from server.commands import adapters
 from server.config import ServerConfig
+from server.consent import register as consents
+from server.consent.register import ConsentAnswer
+from server.consent.terms import GRANTED
 from server.dataset import sample_row
+from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.gate.settings import GateSettings
-from server.learn import wearer_adapters
+from server.learn import tonight, wearer_adapters
 from server.learn.settings import LearnSettings
 from server.learn.wearer_adapters import NOT_BETTER, OFFERED, TOO_FEW, WearerOutcome
 from server.releases.registry import Registry
@@ -182,3 +186,17 @@ def test_a_trial_for_the_report_gives_the_same_gains_and_changes_nothing(
     assert gains == {name: outcomes[name].gain for name in ("anna", "ben")}
     assert [model.version for model in registry.list()] == before
     assert not (home / "nights" / "wearers").exists()
+
+
+def test_a_wearer_who_takes_consent_back_has_no_adapter_after_the_next_night(
+    outcomes: dict[str, WearerOutcome], registry: Registry
+) -> None:
+    """The last test of this file: it changes the home."""
+    assert outcomes["anna"].version
+    answer = ConsentAnswer("anna", 1.0, "Eve", "by telephone", replace(GRANTED, teach=False))
+    consents.say(registry.store, answer)
+    after = wearer_adapters.run(registry.home, settings=SETTINGS, gate=GATE, progress=lambda text: None)
+    assert "anna" not in after
+    assert registry.alias("wearer/anna") is None
+    view = tonight.view_of(Dataset(registry.home / "dataset"), allowed=consents.read(registry.store).teaches)
+    assert {row.speaker_id for row in view.rows} == {"ben", "cleo"}

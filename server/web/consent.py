@@ -1,0 +1,210 @@
+"""The pages of consent and deletion. Plain forms; everything works without JavaScript.
+
+    GET  /wearers                         who agreed to what, and what is deleted soon for its age
+    GET  /wearers/{name}                  one wearer: the questions, all that was written down, deleting
+    POST /wearers/{name}                  write down an answer
+    GET  /{moments|walks|wearers}/{name}/delete    what would go
+    POST /{moments|walks|wearers}/{name}/delete    delete; 303 to the proof
+    POST /moments/{id}/blur               faces and plates, or all of it, become unrecognisable; 303 to the moment
+    GET  /deletions, /deletions/{number}  the proofs
+
+An admin may do all of it. A wearer may answer for themselves, and delete and blur what is theirs. A caregiver may blur
+what they may see, because whoever reviews meets the faces first; and see what its wearers agreed to.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.consent import terms, visible
+from server.consent.register import WEARER_MOST
+from server.consent.terms import DAYS_MOST, Consent, LeavesFor, SeenBy
+from server.database.store import Store
+from server.privacy import plans, retention
+from server.privacy import proof as proofs
+from server.privacy.desk import PrivacyDesk
+from server.privacy.plans import DeletionKind
+from server.web import person, review
+from server.web.page import PageRenderer
+from server.web.person import Person, Role
+from shared.errors import Refused
+
+Deleted = Literal["moments", "walks", "wearers"]
+_KINDS = {"moments": DeletionKind.MOMENT, "walks": DeletionKind.WALK, "wearers": DeletionKind.WEARER}
+_NOT_YOURS = "Only an admin, or the wearer, may do this."
+_NO_WEARER = "There is no such wearer, or you may not see them."
+
+
+class ConsentForm(BaseModel):
+    """The questions as a form sends them: a box that is not ticked is a no."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep: bool = False
+    seen: SeenBy = SeenBy.NOBODY
+    named: str = Field("", max_length=2000)
+    """Accounts, separated by commas."""
+    teach: bool = False
+    for_others: bool = False
+    export: LeavesFor = LeavesFor.NOWHERE
+    days: Annotated[int, Field(ge=0, le=DAYS_MOST)] = 0
+    how: str = Field("", max_length=500)
+
+    def consent(self) -> Consent:
+        """The answers."""
+        named = tuple(name.strip() for name in self.named.split(",") if name.strip())[: terms.NAMED_MOST]
+        return Consent(
+            keep=self.keep, seen=self.seen, named=named, teach=self.teach, for_others=self.for_others,
+            export=self.export, days=self.days,
+        )  # fmt: skip
+
+
+class BlurForm(BaseModel):
+    """How much is hidden."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    whole: bool = False
+
+
+def may_change(who: Person, wearer: str) -> bool:
+    """Whether a person may answer for a wearer, and delete what is theirs. Pure."""
+    own = who.role is Role.WEARER and who.wearers is not None and wearer in who.wearers
+    return who.role is Role.ADMIN or own
+
+
+def router(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
+    """The routes of the pages."""
+    routes = APIRouter(include_in_schema=False)
+    routes.include_router(_deletions(store, pages, desk))  # first: a name of a wearer may have a slash in it
+    routes.include_router(_wearers(pages, desk))
+    return routes
+
+
+def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
+    routes = APIRouter()
+
+    def shown(request: Request, name: str, *, error: str = "", done: bool = False) -> HTMLResponse:
+        who, consents = person.of(request), desk.consents()
+        known = {one.name: one for one in desk.wearers()}
+        if name not in known or not _may_look(who, name, consents):
+            return pages.trouble(404, _NO_WEARER)
+        return pages.render(
+            "wearer.html",
+            status=422 if error else 200,
+            wearer=known[name],
+            words=terms.in_words(consents.of(name)),
+            history=[(answer, terms.in_words(answer.consent)) for answer in desk.history(name)],
+            may_change=may_change(who, name),
+            error=error,
+            done=done,
+            link=quote(name, safe=""),
+            days_most=DAYS_MOST,
+        )
+
+    @routes.get("/wearers")
+    def everybody(request: Request) -> HTMLResponse:
+        who, consents = person.of(request), desk.consents()
+        listed = [one for one in desk.wearers() if _may_look(who, one.name, consents)]
+        names = {one.name for one in listed}
+        found = desk.announced()
+        soon = [expiry for expiry in (*found.announced, *found.due) if expiry.wearer in names]
+        return pages.render(
+            "wearers.html",
+            wearers=[(one, terms.in_words(one.consent), quote(one.name, safe="")) for one in listed],
+            soon=retention.in_words(retention.RetentionRound(announced=tuple(soon))),
+        )
+
+    @routes.get("/wearers/{name:path}")
+    def one(request: Request, name: str, done: bool = False) -> HTMLResponse:
+        return shown(request, name, done=done)
+
+    @routes.post("/wearers/{name:path}")
+    def say(request: Request, name: str, form: Annotated[ConsentForm, Form()]) -> Response:
+        who = person.of(request)
+        if not may_change(who, name):
+            return pages.trouble(403, _NOT_YOURS)
+        try:
+            desk.say(name, form.consent(), said_by=who.name, how=form.how or "on the page")
+        except Refused as refused:
+            return shown(request, name, error=str(refused))
+        return RedirectResponse(f"/wearers/{quote(name, safe='')}?done=1#status", status_code=303)
+
+    return routes
+
+
+def _may_look(who: Person, name: str, consents: terms.Consents) -> bool:
+    return len(name) <= WEARER_MOST and visible.sees(who, name, consents)
+
+
+def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
+    routes = APIRouter()
+
+    def planned(request: Request, what: Deleted, name: str) -> plans.DeletionPlan | HTMLResponse:
+        """What would go; a page that says why not."""
+        if not _may_delete(store, person.of(request), what, name):
+            return pages.trouble(403, _NOT_YOURS)
+        try:
+            return desk.plan(_KINDS[what], name)
+        except Refused as refused:
+            return pages.trouble(404, str(refused))
+
+    @routes.get("/deletions")
+    def everything(request: Request) -> HTMLResponse:
+        if person.of(request).role is not Role.ADMIN:
+            return pages.trouble(403, "Only an admin sees all proofs.")
+        return pages.render("deletions.html", proofs=[(one, proofs.in_words(one)) for one in desk.proofs()], one=False)
+
+    @routes.get("/deletions/{number}")
+    def proof(number: int) -> HTMLResponse:
+        """A proof names nobody: whoever has its number may read it."""
+        found = desk.proof(number)
+        if found is None:
+            return pages.trouble(404, f"There is no proof of a deletion {number}.")
+        return pages.render("deletions.html", proofs=[(found, proofs.in_words(found))], one=True)
+
+    @routes.post("/moments/{sample_id}/blur")
+    def blur(request: Request, sample_id: str, form: Annotated[BlurForm, Form()]) -> Response:
+        who, row = person.of(request), review.find(store, sample_id)
+        if row is None or not visible.allows(who, row, desk.consents()):
+            return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
+        try:
+            made = desk.blur(row, by=who.name, whole=form.whole)
+        except Refused as refused:
+            return pages.trouble(409, str(refused))
+        if not made.hidden:
+            return pages.render("blur.html", row=row, found_with=made.found_with)
+        return RedirectResponse(f"/moments/{sample_id}", status_code=303)
+
+    def ask(request: Request, what: Deleted, name: str) -> HTMLResponse:
+        plan = planned(request, what, name)
+        if isinstance(plan, HTMLResponse):
+            return plan
+        link = f"/{what}/{quote(name, safe='')}"
+        return pages.render("delete.html", what=_KINDS[what].value, name=name, words=plans.in_words(plan), link=link)
+
+    def delete(request: Request, what: Deleted, name: str) -> Response:
+        plan = planned(request, what, name)
+        if isinstance(plan, HTMLResponse):
+            return plan
+        done = desk.delete(plan, by=person.of(request).name)
+        return RedirectResponse(f"/deletions/{done.id}", status_code=303)
+
+    routes.add_api_route("/{what}/{name:path}/delete", ask, methods=["GET"], response_class=HTMLResponse)
+    routes.add_api_route("/{what}/{name:path}/delete", delete, methods=["POST"], response_model=None)
+    return routes
+
+
+def _may_delete(store: Store, who: Person, what: Deleted, name: str) -> bool:
+    """A walk may hold moments of several wearers: only an admin deletes it."""
+    if who.role is Role.ADMIN:
+        return True
+    if what == "wearers":
+        return may_change(who, name)
+    row = review.find(store, name) if what == "moments" else None
+    return row is not None and may_change(who, terms.wearer_of(row))

@@ -1,0 +1,151 @@
+"""The pages of consent and deletion, over real HTTP, as each kind of person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.consent import register
+from server.consent.register import ConsentAnswer
+from server.consent.settings import ConsentSettings
+from server.consent.terms import GRANTED, NOTHING, SeenBy
+from server.privacy import deletion
+from server.privacy.blurring import PeopleFinder
+from server.privacy.desk import PrivacyDesk
+from server.review import decisions
+from server.web.app import create_app
+from server.web.person import ALONE, Person, Role
+from tests.server.dataset.moments import House, moment
+from tests.server.web.serving import Answer, ask, served
+
+EVE = Person("Eve", Role.CAREGIVER)
+ADA = Person("ada", Role.WEARER, frozenset({"Ada"}))
+NAME = moment(0).record.chunk_id
+
+
+class AsSomebody:
+    """Middleware that says who asks, as the accounts will."""
+
+    who: Person = ALONE
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["person"] = AsSomebody.who
+        await self._app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def finder() -> PeopleFinder:
+    return PeopleFinder(())
+
+
+@pytest.fixture
+def desk(house: House, finder: PeopleFinder) -> PrivacyDesk:
+    port = deletion.port_of(house.home, house.store, house.dataset, house.clock, house.merge)
+    return PrivacyDesk(port, ConsentSettings(), lambda: finder)
+
+
+@pytest.fixture
+def url(house: House, desk: PrivacyDesk) -> Iterator[str]:
+    for n, wearer in enumerate(("Ada", "Ada", "Ben / Co")):
+        house.send(moment(n, wearer=wearer, walk_id=f"walk-{n}"))
+    app = create_app(house.store, house.dataset, clock=house.clock, privacy=desk)
+    app.add_middleware(AsSomebody)
+    with served(app) as address:
+        yield address
+    AsSomebody.who = ALONE
+
+
+@contextmanager
+def asking(who: Person) -> Iterator[None]:
+    AsSomebody.who = who
+    try:
+        yield
+    finally:
+        AsSomebody.who = ALONE
+
+
+def post(url: str, **values: str) -> Answer:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return ask(url, method="POST", data=urlencode(values).encode(), headers=headers)
+
+
+def test_an_admin_reads_and_writes_down_what_a_wearer_agrees_to(url: str, house: House) -> None:
+    page = ask(f"{url}/wearers").text
+    assert "Nobody has asked them" in page
+    assert "All caregivers see them." in page
+    one = ask(f"{url}/wearers/Ben%20%2F%20Co")
+    assert (one.status, "Consent of Ben / Co" in one.text) == (200, True)
+    done = post(f"{url}/wearers/Ben%20%2F%20Co", keep="true", seen="named", named="Eve, Max", days="30", how="on paper")
+    assert done.status == 303
+    consent = register.read(house.store).of("Ben / Co")
+    assert (consent.keep, consent.seen, consent.named, consent.teach, consent.days) == (
+        True, SeenBy.NAMED, ("Eve", "Max"), False, 30,
+    )  # fmt: skip
+    (answer,) = register.history(house.store, "Ben / Co")
+    assert (answer.said_by, answer.how) == ("caregiver", "on paper")
+    assert post(f"{url}/wearers/Ada", days="-1").status == 422
+    assert ask(f"{url}/wearers/nobody").status == 404
+
+
+def test_a_caregiver_sees_consenting_wearers_and_changes_nothing(url: str, house: House) -> None:
+    register.say(house.store, ConsentAnswer("Ada", 1.0, "root", "", replace(GRANTED, seen=SeenBy.NOBODY)))
+    with asking(EVE):
+        page = ask(f"{url}/wearers").text
+        assert "Ben / Co" in page
+        assert "Ada" not in page
+        assert ask(f"{url}/wearers/Ada").status == 404
+        assert post(f"{url}/wearers/Ben%20%2F%20Co", keep="true").status == 403
+        assert ask(f"{url}/moments/{NAME}/delete").status == 403
+        assert post(f"{url}/moments/{NAME}/delete").status == 403
+        assert post(f"{url}/moments/{NAME}/blur").status == 404, "a moment that they may not see"
+        assert post(f"{url}/walks/walk-2/delete").status == 403
+        assert post(f"{url}/wearers/Ada/delete").status == 403
+        assert ask(f"{url}/deletions").status == 403
+    assert len(house.dataset.rows()) == 3
+
+
+def test_a_wearer_answers_for_themselves_and_deletes_what_is_theirs(url: str, house: House) -> None:
+    with asking(ADA):
+        assert post(f"{url}/wearers/Ben%20%2F%20Co", keep="true").status == 403
+        assert post(f"{url}/wearers/Ada").status == 303
+        assert register.read(house.store).of("Ada") == NOTHING
+        asked = ask(f"{url}/moments/{NAME}/delete").text
+        assert "1 moments, with all that people decided about them, will be deleted for good." in asked
+        assert decisions.get(house.store, NAME) is not None
+        done = post(f"{url}/moments/{NAME}/delete")
+        assert (done.status, done.headers["Location"]) == (303, "/deletions/1")
+        assert "Deletion 1: 1 moments and 1 records were deleted" in ask(f"{url}/deletions/1").text
+        assert decisions.get(house.store, NAME) is None
+        assert post(f"{url}/moments/{moment(2).record.chunk_id}/delete").status == 403
+
+
+def test_an_admin_deletes_a_walk_and_a_wearer(url: str, house: House) -> None:
+    assert ask(f"{url}/walks/none/delete").status == 404
+    assert "Delete the walk walk-2?" in ask(f"{url}/walks/walk-2/delete").text
+    assert post(f"{url}/walks/walk-2/delete").status == 303
+    assert "Nothing of this wearer is stored any more" in ask(f"{url}/wearers/Ada/delete").text
+    assert post(f"{url}/wearers/Ada/delete").status == 303
+    assert house.dataset.rows() == []
+    assert "Proof 2: wearer, by caregiver" in ask(f"{url}/deletions").text
+    assert ask(f"{url}/deletions/9").status == 404
+
+
+def test_where_nothing_is_found_the_page_offers_to_blur_all_of_it(url: str, house: House) -> None:
+    page = ask(f"{url}/moments/{NAME}").text
+    assert "Blur faces and plates, for good" in page
+    assert "Delete the whole walk" in page
+    first = post(f"{url}/moments/{NAME}/blur")
+    assert (first.status, "Nothing was found to blur" in first.text) == (200, True)
+    assert post(f"{url}/moments/{NAME}/blur", whole="true").status == 303
+    row = decisions.get(house.store, NAME)
+    assert row is not None
+    assert row.hidden == "whole"
