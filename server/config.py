@@ -13,6 +13,7 @@ from server.dataset.groups import SplitBy
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
+from server.logs import LogSection
 from server.review import llm_settings
 from server.review.llm_settings import LlmSettings
 from shared import atomic, languages, settings
@@ -109,6 +110,7 @@ class ServerConfig:
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
+    log: LogSection = field(default_factory=LogSection)
 
 
 TEMPLATE = """\

@@ -31,7 +31,8 @@ from server.identity.certificates import Certificates
 from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
-from server.maintenance import home_lock
+from server.maintenance import home_lock, readiness
+from server.maintenance.readiness import Places, Standing
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
@@ -46,13 +47,14 @@ from shared.background import Background
 from shared.clock import Clock
 from shared.ends import ending
 from shared.messages import CorrectionHeard, Status
-from shared.notify import READY, STOPPING, notify
+from shared.notify import STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
 """How far the view for `load_dataset` may be behind: it is written whole, and reviews bring a row every few seconds."""
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
 LLM_LEFT_AFTER_S = 2.0  # a call may take minutes, and holds nothing meanwhile: the end of the server never waits for it
+LOOK_AGAIN_S = 1.0  # whether the broker is still there, for the line of `systemctl status`
 TRANSCRIBE_AGAIN_S = 30.0  # after a failure of the recogniser
 
 
@@ -60,11 +62,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     """Serve until SIGINT or SIGTERM.
 
     ready_file: written (with the page's address) once the broker was reached and the page is up
-    raises: ConfigError, OSError
+    raises: ConfigError, also where another `run` is at work on this home; OSError
     """
     own_words.use(home)
     with ExitStack() as stack:
         stack.enter_context(home_lock.serving(home))
+        stack.enter_context(home_lock.the_server(home))
         store = stack.enter_context(closing(open_store(home)))
         dataset, correction = Dataset(home / "dataset"), threading.Event()
         split_by = config.dataset.split_by
@@ -200,7 +203,14 @@ def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfi
     host, port = _web_address(config)
     return uvicorn.Server(
         uvicorn.Config(
-            app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3, ws="none", server_header=False
+            app,
+            host=host,
+            port=port,
+            log_config=None,  # its lines go where ours go, and are rationed with them (server.logs)
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            ws="none",
+            server_header=False,
         )
     )
 
@@ -234,15 +244,22 @@ def _web_address(config: ServerConfig) -> tuple[str, int]:
 def _announce(
     web: uvicorn.Server, link: ServerLink, stopping: threading.Event, config: ServerConfig, ready_file: Path | None
 ) -> None:
-    while not (web.started and link.ready.is_set()):
-        if stopping.wait(0.05):
-            return
+    """Tell systemd how far the server is for as long as it runs, and people once: where the page is, and that the
+    broker was reached."""
     host, port = _web_address(config)
-    url = f"http://{host}:{port}"
-    print(f"Ready: review page {url}, broker {config.broker.address}. Ctrl-C stops.", flush=True)
-    notify(READY)
-    if ready_file is not None:
-        atomic.write_bytes(ready_file, (url + "\n").encode())
+    places, before, reached = Places(f"http://{host}:{port}", config.broker.address), Standing(), False
+    while not stopping.wait(0.05 if not reached else LOOK_AGAIN_S):
+        now = Standing(web.started, link.ready.is_set())
+        if lines := readiness.told(before, now, places):
+            notify(*lines)
+        if now.page and not now.broker and not before.page:
+            print(f"Review page {places.page}; waiting for the broker at {places.broker}. Ctrl-C stops.", flush=True)
+        if now.page and now.broker and not reached:
+            reached = True
+            print(f"Ready: review page {places.page}, broker {places.broker}. Ctrl-C stops.", flush=True)
+            if ready_file is not None:
+                atomic.write_bytes(ready_file, (places.page + "\n").encode())
+        before = now
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:
