@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
-from server import speech, worker
+from server import speech, watching, worker
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
@@ -41,6 +41,7 @@ from server.review import asking, ranking
 from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
+from server.web.admin_desk import AdminDesk
 from server.web.app import create_app
 from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
@@ -77,7 +78,8 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         broker = _secured_broker(home, store, config, clock)
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
-        web = _web(store, dataset, registry, config, clock)
+        watch = watching.watch(registry, dataset, config, clock, lambda: link.ready.is_set())  # the link comes below
+        web = _web(store, dataset, registry, config, clock, watch.desk)
         if broker is not None:
             _start_access(home, broker, config, stack)
         authority = broker.certificates.authority if broker else None
@@ -109,6 +111,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             asks = _asking(home, store, dataset, config, clock)
             asks.start()
             stack.callback(asks.close, LLM_LEFT_AFTER_S)
+        watch.start(stack)
         stack.callback(notify, STOPPING)
         _serve(web)
 
@@ -189,7 +192,9 @@ def _link(
     return link
 
 
-def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock) -> uvicorn.Server:
+def _web(
+    store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock, desk: AdminDesk
+) -> uvicorn.Server:
     hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
     app = create_app(
         store,
@@ -199,6 +204,7 @@ def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfi
         models=lambda: sheets(registry),
         hosts=hosts,
         lessons=_lessons(registry, dataset, config, clock),
+        desk=desk,
     )
     host, port = _web_address(config)
     return uvicorn.Server(

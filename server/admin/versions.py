@@ -7,9 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server.dataset.sample_row import SampleRow
 from server.releases.registry import CHAMPION, PREVIOUS, AliasChange, RegisteredModel, Registry, unjudged, verdict_of
+from server.review import stats
 from server.review.stats import ReviewedShare
 from shared.errors import BundleError
+
+CONTRADICTS_FROM = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +113,24 @@ def lineage(version: str, models: Iterable[RegisteredModel]) -> tuple[Ancestor, 
         found.append(Ancestor(name, name in parents))
         name = parents.get(name, "")
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowResult:
+    """What a version in the shadow answered to moments that devices sent."""
+
+    answered: int
+    contradicted: int
+    """At which it was sure that the device was wrong."""
+    confirmed: ReviewedShare
+    """Of those that a person confirmed: at which it would have said what was right."""
+
+
+def shadow(rows: Iterable[SampleRow], version: str) -> ShadowResult | None:
+    """None = it never was in the shadow. rows: the newest of each moment"""
+    own = [row for row in rows if row.teacher == f"shadow {version}"]
+    if not own:
+        return None
+    judged = [stats.wording(row.teacher_wording) == stats.wording(row.ground_truth) for row in own if row.reviewed]
+    sure = sum(row.teacher_disagreement >= CONTRADICTS_FROM for row in own)
+    return ShadowResult(len(own), sure, ReviewedShare(sum(judged), len(judged)))

@@ -15,8 +15,10 @@ from starlette.staticfiles import StaticFiles
 
 from server.database.store import Store
 from server.dataset.folder import Dataset
+from server.metrics.requests import Counted
 from server.releases.sheet import ModelSheet
-from server.web import api, batch, media, page, teach
+from server.web import admin, api, batch, media, page, teach
+from server.web.admin_desk import AdminDesk
 from server.web.guard import Guard
 from server.web.page import PageRenderer
 from server.web.review import Reviews
@@ -44,6 +46,7 @@ def create_app(
     hosts: Sequence[str] = (),
     reviewer: str = "caregiver",
     lessons: LessonsPort | None = None,
+    desk: AdminDesk | None = None,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
@@ -52,6 +55,7 @@ def create_app(
     hosts: names besides the loopback ones that it answers to, without a port
     reviewer: who is written down as having decided, until there are accounts
     lessons: what may be taught at once; None = there is no page for that
+    desk: what the pages for admins work on; None = there are none
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
@@ -65,6 +69,10 @@ def create_app(
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
+    if desk is not None:
+        pages.may_admin = True
+        app.include_router(admin.router(pages, desk))
+        app.add_middleware(Counted, counts=desk.metrics.requests)
     app.mount("/static", StaticFiles(directory=page.STATIC))
     _answer_errors(app, pages)
     app.add_middleware(Guard, hosts=hosts)

@@ -50,6 +50,8 @@ class PageRenderer:
     def __init__(self, model: Callable[[], str | None] | None, *, may_teach: bool = False) -> None:
         """may_teach: there is a page /teach"""
         self._model, self._may_teach = model, may_teach
+        self.may_admin = False
+        """There are pages /admin."""
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -66,6 +68,7 @@ class PageRenderer:
             "marks": self._marks,
             "model_version": (self._model() if self._model else None) or "",
             "may_teach": self._may_teach,
+            "may_admin": self.may_admin,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
         }
