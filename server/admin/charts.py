@@ -15,7 +15,7 @@ from server.review.stats import Group, ReviewedShare
 
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 30
-LABELS_MOST = 8
+LABELS_MOST = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,14 +90,14 @@ def _night(facts: HealthFacts) -> HealthLine:
         return HealthLine("Last night", HealthLevel.SOON, "No night has run yet.", todo)
     last = facts.nights[0]
     days = (facts.now_utc - last.began_utc) / DAY_S
-    why = f" {'; '.join(last.reasons)}" if last.reasons else ""
+    why = f": {'; '.join(last.reasons)}" if last.reasons else ""
     if last.outcome in (FAILED, INTERRUPTED):
         todo = "The next one goes on where it was."
-        return HealthLine("Last night", HealthLevel.NOW, f"It was {last.outcome}.{why}".strip(), todo)
+        return HealthLine("Last night", HealthLevel.NOW, f"It was {last.outcome}{why}.", todo)
     if days > NIGHT_DAYS and last.outcome != RUNNING:
         todo = "See whether the timer is on: systemctl list-timers waycue-retrain."
         return HealthLine("Last night", HealthLevel.SOON, f"None began for {days:.0f} days.", todo)
-    return HealthLine("Last night", HealthLevel.WELL, f"{last.outcome.capitalize()}.{why}".strip())
+    return HealthLine("Last night", HealthLevel.WELL, f"{last.outcome.capitalize()}{why}.")
 
 
 def _queue(facts: HealthFacts) -> HealthLine:

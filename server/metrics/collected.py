@@ -7,7 +7,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
@@ -41,6 +41,7 @@ class ServerMetrics:
     """All metrics of one server. Any thread."""
 
     def __init__(self, sources: MetricSources) -> None:
+        disable_created_metrics()  # when each label was first seen: as many figures again, for nobody
         self._registry = CollectorRegistry()
         self.requests = RequestCounts(self._registry)
         self._registry.register(_Home(sources))

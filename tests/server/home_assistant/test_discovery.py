@@ -98,7 +98,7 @@ def test_after_a_broker_that_forgot_everything_all_of_it_is_published_again(brok
 def test_a_password_is_never_sent_in_plain_text_to_another_machine(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hunter2\n")
     section = HomeAssistantSection("192.168.1.5", "ana", str(tmp_path / "password"))
-    with pytest.raises(ConfigError, match="plain text"):
+    with pytest.raises(ConfigError, match="sent unencrypted"):
         link_module.settings_of(section)
     _, port, how = link_module.settings_of(replace(section, tls=True))
     assert (port, how.user, how.password) == (8883, "ana", "hunter2")
