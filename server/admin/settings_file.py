@@ -5,6 +5,8 @@ Rules that it keeps:
 1. What may be set, its meaning and its bounds are read from the dataclasses of the settings: there is no second list.
 2. A file is written only after the loader of the server has taken it; it appears whole or not at all.
 3. A change names the bytes that the person saw: a file that was changed meanwhile is not written over.
+4. Who has only the page gets no more of the machine by it: a command that the server runs and the paths of files with
+   secrets are changed in the file alone.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from shared.errors import ConfigError, Refused
 
 AT_NIGHT = ("learn", "gate", "budget", "export")
 """Sections that each night and command reads anew."""
+IN_THE_FILE = ("broker.reload",)
+"""Settings that are a command; beside them all whose names end in `_file`."""
 Kind = Literal["choice", "switch", "whole", "number", "text", "list", "tables"]
 
 
@@ -57,6 +61,11 @@ class SettingLine:
     def waits(self) -> bool:
         """The server must be started anew for it."""
         return self.section not in AT_NIGHT and self.value != self.running
+
+    @property
+    def locked(self) -> bool:
+        """It is changed in the file alone."""
+        return self.kind == "tables" or self.name.endswith("_file") or f"{self.section}.{self.name}" in IN_THE_FILE
 
     @property
     def shown(self) -> str:
@@ -103,7 +112,7 @@ class SettingsFile:
         return SettingLine(
             section,
             name,
-            meanings(type(running)).get(name, ""),
+            meanings(type(running)).get(name, ""),  # type: ignore[arg-type]  # mypy does not take a class as hashable
             kind,
             getattr(type(running)(), name),
             getattr(running, name),
@@ -126,7 +135,7 @@ class SettingsFile:
             group = next((group for group in self.groups() if group.name == section), None)
             if group is None:
                 raise Refused(f"There is no section {section!r:.40}.")
-            wanted = {line: values[line.name] for line in group.lines if line.name in values and line.kind != "tables"}
+            wanted = {line: values[line.name] for line in group.lines if line.name in values and not line.locked}
             changed = {line: _parsed(line, text) for line, text in wanted.items() if text.strip() != line.shown}
             if changed:
                 self._write(section, changed)

@@ -118,6 +118,7 @@ class EnrolmentService:
         config = uvicorn.Config(
             self._app,
             log_level="error",
+            log_config=None,  # uvicorn's own would take the page's lines past the ration (server.logs)
             ws="none",
             lifespan="off",
             server_header=False,

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from enum import StrEnum
-from typing import assert_never
+from typing import TypeVar, assert_never
 from zoneinfo import ZoneInfo
 
 from shared.backoff import exponential_s
 
 RETRY_FIRST_S, RETRY_MOST_S = 60.0, 3600.0
 LINES_MOST = 20
+Number = TypeVar("Number", int, float)
 
 
 class NewsKind(StrEnum):
@@ -174,5 +175,5 @@ def _forget(state: Told, items: Iterable[NewsItem], people: Iterable[Recipient],
     return replace(state, at_utc=told)
 
 
-def _without(values: Mapping[str, float], name: str) -> dict[str, float]:
+def _without(values: Mapping[str, Number], name: str) -> dict[str, Number]:
     return {key: value for key, value in values.items() if key != name}

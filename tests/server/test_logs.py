@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -12,6 +13,7 @@ import pytest
 from server import logs
 from server.logs import BURST, OWN, REFILL_S, LogSection
 from shared.clock import ManualClock
+from tests.house.tree import python_files
 
 Opened = Callable[..., tuple[io.StringIO, ManualClock]]
 
@@ -72,6 +74,20 @@ def test_a_message_from_outside_cannot_move_the_terminal_or_forge_a_line(opened:
     logging.getLogger("server.x").warning("Not ours: %s", "a\x1b]0;title\x07\nERROR server: forged\x9b2J")
     (line,) = stream.getvalue().splitlines()
     assert line == r"WARNING server.x: Not ours: a\x1b]0;title\x07\x0aERROR server: forged\x9b2J"
+
+
+def test_every_web_server_of_the_process_writes_into_this_log() -> None:
+    """uvicorn sets up handlers of its own for all of them, unless each is told not to."""
+    calls = [
+        node
+        for path in python_files("server")
+        if path.name != "label_page.py"  # a command with a process of its own
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "uvicorn.Config"
+    ]
+    assert len(calls) >= 2
+    for call in calls:
+        assert any(word.arg == "log_config" and ast.unparse(word.value) == "None" for word in call.keywords)
 
 
 def test_a_flood_of_one_kind_is_rationed_and_told_and_silences_nothing_else(opened: Opened) -> None:

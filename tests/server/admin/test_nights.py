@@ -152,6 +152,7 @@ def test_a_process_that_has_the_number_of_a_dead_night_is_never_ended(store: Sto
         bystander.kill()
 
 
+@pytest.mark.soak
 def test_the_page_starts_the_real_command_which_says_that_there_is_nothing_to_learn(store: Store) -> None:
     assert server(store.home, "init").returncode == 0
     control = NightControl(store.home, store)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.broker.child import free_port
+from server.logs import BURST
 from server.maintenance import home_lock, readiness
 from server.maintenance.readiness import Places, Standing
 from shared.errors import InUse
@@ -60,6 +61,11 @@ def test_run_without_a_broker_is_ready_serves_its_page_and_refuses_a_second(tmp_
             assert said[1].startswith(f"STATUS=page http://{web}, waiting for the broker at 127.0.0.1:")
             with urllib.request.urlopen(f"http://{web}/healthz", timeout=START_S) as answer:
                 assert answer.status == 200
+            host, port = web.split(":")
+            for _ in range(100):
+                with socket.create_connection((host, int(port)), START_S) as attacker:
+                    attacker.sendall(b"nonsense\r\n\r\n")
+                    attacker.recv(1000)
             second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False)
             assert second.returncode == 2
             assert f"at work on {home} already (process {running.pid})" in second.stderr
@@ -67,3 +73,4 @@ def test_run_without_a_broker_is_ready_serves_its_page_and_refuses_a_second(tmp_
             running.send_signal(signal.SIGTERM)
             _, log = running.communicate(timeout=START_S)
     assert "Traceback" not in log
+    assert log.count("Invalid HTTP request") == BURST, "whoever attacks the page does not fill the disk"

@@ -30,7 +30,7 @@ def opened(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
 
 
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("width", [320, pytest.param(1280, marks=pytest.mark.soak)])
 def test_nothing_is_cut_off_targets_are_large_and_headings_go_down_step_by_step(
     browser: Browser, site: AdminSite, width: int
 ) -> None:
