@@ -32,7 +32,7 @@ from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock, readiness
-from server.maintenance.readiness import Places, Standing
+from server.maintenance.readiness import ServerPlaces, ServerStanding
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
@@ -253,19 +253,17 @@ def _announce(
     """Tell systemd how far the server is for as long as it runs, and people once: where the page is, and that the
     broker was reached."""
     host, port = _web_address(config)
-    places, before, reached = Places(f"http://{host}:{port}", config.broker.address), Standing(), False
-    while not stopping.wait(0.05 if not reached else LOOK_AGAIN_S):
-        now = Standing(web.started, link.ready.is_set())
+    places, before = ServerPlaces(f"http://{host}:{port}", config.broker.address), ServerStanding()
+    reached = False
+    while not stopping.wait(LOOK_AGAIN_S if reached else 0.05):
+        now = ServerStanding(web.started, link.ready.is_set())
         if lines := readiness.told(before, now, places):
             notify(*lines)
-        if now.page and not now.broker and not before.page:
-            print(f"Review page {places.page}; waiting for the broker at {places.broker}. Ctrl-C stops.", flush=True)
-        if now.page and now.broker and not reached:
-            reached = True
-            print(f"Ready: review page {places.page}, broker {places.broker}. Ctrl-C stops.", flush=True)
-            if ready_file is not None:
-                atomic.write_bytes(ready_file, (places.page + "\n").encode())
-        before = now
+        if not reached and (text := readiness.printed(before, now, places)):
+            print(text, flush=True)
+        if now.complete and not reached and ready_file is not None:
+            atomic.write_bytes(ready_file, (places.page + "\n").encode())
+        reached, before = reached or now.complete, now
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from server import config as server_config
 from server.admin import storage
-from server.admin.gathered import CachedRows, Watched
+from server.admin.gathered import CachedRows, WatchedHome
 from server.admin.nights import NightControl
 from server.admin.settings_file import SettingsFile
 from server.config import ServerConfig
@@ -78,7 +78,7 @@ def watch(
     certificates = Certificates(
         store, Authority.make(home, clock=clock), clock=clock, days=config.enrol.certificate_days
     )
-    watched = Watched(store, registry, Claims(certificates), clock, config.broker.address, broker_reached)
+    watched = WatchedHome(store, registry, Claims(certificates), clock, config.broker.address, broker_reached)
     telling = Telling(home, lambda: _look(watched), clock, link=config.telling.link)
     desk = AdminDesk(
         watched=watched,
@@ -101,7 +101,7 @@ def settings_file(home: Path, running: ServerConfig) -> SettingsFile:
     return SettingsFile(home / server_config.FILE, running=running, check=server_config.load)
 
 
-def _look(watched: Watched) -> tuple[NewsItem, ...]:
+def _look(watched: WatchedHome) -> tuple[NewsItem, ...]:
     now_utc = watched.clock.utc_s()
     return look.items(look.gathered(watched.store, watched.devices(), watched.ends(), now_utc=now_utc))
 

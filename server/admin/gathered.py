@@ -61,7 +61,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedHome:
     """One home, as what watches over it reads it."""
 
     store: Store

@@ -132,14 +132,18 @@ class SettingsFile:
         with file_lock.locked(self._path.with_name(".settings.lock")):
             if self.mark() != seen:
                 raise Refused("The settings were changed meanwhile.", hint="Look again, then change what you wanted.")
-            group = next((group for group in self.groups() if group.name == section), None)
-            if group is None:
-                raise Refused(f"There is no section {section!r:.40}.")
-            wanted = {line: values[line.name] for line in group.lines if line.name in values and not line.locked}
+            wanted = {line: values[line.name] for line in self._lines(section) if line.name in values}
             changed = {line: _parsed(line, text) for line, text in wanted.items() if text.strip() != line.shown}
             if changed:
                 self._write(section, changed)
             return tuple(line.name for line in changed)
+
+    def _lines(self, section: str) -> list[SettingLine]:
+        """Those of a section that may be changed. Raises: Refused."""
+        for group in self.groups():
+            if group.name == section:
+                return [line for line in group.lines if not line.locked]
+        raise Refused(f"There is no section {section!r:.40}.")
 
     def _write(self, section: str, changed: Mapping[SettingLine, Any]) -> None:
         document = _document(_text(self._path))
@@ -213,16 +217,20 @@ def _kind(hint: Any) -> tuple[Kind, tuple[str, ...], tuple[float | None, float |
 def _parsed(line: SettingLine, text: str) -> Any:
     """What a form sent, as TOML has it; None = take it out. Raises: ConfigError."""
     plain = text.strip()
-    if line.kind == "list":
-        return [item.strip() for item in plain.splitlines() if item.strip()]
-    if line.kind == "text":
-        return plain
-    if line.kind == "choice":
-        return int(plain) if isinstance(line.default, int) and plain.isdigit() else plain
-    if not plain:
-        return None
-    if line.kind == "switch":
-        return plain == "true"
+    match line.kind:
+        case "list":
+            return [item.strip() for item in plain.splitlines() if item.strip()]
+        case "switch":
+            return plain == "true"
+        case "choice":
+            return int(plain) if isinstance(line.default, int) and plain.isdigit() else plain
+        case "whole" | "number":
+            return _number(line, plain) if plain else None
+        case _:
+            return plain
+
+
+def _number(line: SettingLine, plain: str) -> int | float:
     try:
         return int(plain) if line.kind == "whole" else float(plain)
     except ValueError:

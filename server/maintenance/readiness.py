@@ -12,7 +12,7 @@ from shared.notify import READY
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ServerStanding:
     """How far a server is."""
 
     page: bool = False
@@ -20,9 +20,13 @@ class Standing:
     broker: bool = False
     """The broker is reached, and brings what devices send."""
 
+    @property
+    def complete(self) -> bool:
+        return self.page and self.broker
+
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ServerPlaces:
     """Where both are, for people."""
 
     page: str
@@ -31,7 +35,7 @@ class Places:
     """HOST:PORT"""
 
 
-def told(before: Standing, now: Standing, places: Places) -> tuple[str, ...]:
+def told(before: ServerStanding, now: ServerStanding, places: ServerPlaces) -> tuple[str, ...]:
     """Lines for sd_notify(3) after a change, none where nothing changed."""
     if now == before:
         return ()
@@ -39,7 +43,16 @@ def told(before: Standing, now: Standing, places: Places) -> tuple[str, ...]:
     return (READY, status) if now.page and not before.page else (status,)
 
 
-def in_one_line(now: Standing, places: Places) -> str:
+def printed(before: ServerStanding, now: ServerStanding, places: ServerPlaces) -> str:
+    """What people at a terminal are told after a change until all is there, "" = nothing."""
+    if now.complete:
+        return f"Ready: review page {places.page}, broker {places.broker}. Ctrl-C stops."
+    if now.page and not before.page:
+        return f"Review page {places.page}; waiting for the broker at {places.broker}. Ctrl-C stops."
+    return ""
+
+
+def in_one_line(now: ServerStanding, places: ServerPlaces) -> str:
     """For `systemctl status`."""
     if not now.page:
         return "starting"

@@ -41,7 +41,7 @@ class ServerMetrics:
     """All metrics of one server. Any thread."""
 
     def __init__(self, sources: MetricSources) -> None:
-        disable_created_metrics()  # when each label was first seen: as many figures again, for nobody
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # when each label was first seen: as many figures again, for nobody
         self._registry = CollectorRegistry()
         self.requests = RequestCounts(self._registry)
         self._registry.register(_Home(sources))

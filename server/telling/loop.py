@@ -15,7 +15,17 @@ from typing import Any
 
 from server.telling import people, send
 from server.telling.people import PersonTold
-from server.telling.step import Delivered, Looked, NewsItem, NewsKey, NewsKind, NewsLetter, Told, Undelivered, step
+from server.telling.step import (
+    Delivered,
+    LookedAround,
+    NewsItem,
+    NewsKey,
+    NewsKind,
+    NewsLetter,
+    ToldSoFar,
+    Undelivered,
+    step,
+)
 from shared import atomic
 from shared.clock import Clock
 from shared.errors import ConfigError, Refused
@@ -50,7 +60,7 @@ class Telling:
         if not everybody:
             return
         known = tuple(people.recipient(name, person) for name, person in everybody.items())
-        state, letters = step(read(self._home), Looked(tuple(self._look()), known), self._clock.utc_s())
+        state, letters = step(read(self._home), LookedAround(tuple(self._look()), known), self._clock.utc_s())
         for letter in letters:
             event = Delivered(letter) if self._sent(everybody[letter.person], letter) else Undelivered(letter)
             state, _ = step(state, event, self._clock.utc_s())
@@ -84,7 +94,7 @@ class Telling:
         return (self._link,) if self._link else ()
 
 
-def read(home: Path) -> Told:
+def read(home: Path) -> ToldSoFar:
     """What was told; nothing where the file is missing or cannot be read."""
     try:
         value: dict[str, Any] = json.loads((home / STATE).read_bytes())
@@ -94,12 +104,12 @@ def read(home: Path) -> Told:
         }
         failures = {str(name): int(count) for name, count in value["failures"].items()}
         waits = {str(name): float(at_utc) for name, at_utc in value["not_before_utc"].items()}
-        return Told(told, failures, waits)
+        return ToldSoFar(told, failures, waits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Told()
+        return ToldSoFar()
 
 
-def write(home: Path, state: Told) -> None:
+def write(home: Path, state: ToldSoFar) -> None:
     """Raises: OSError."""
     told = [
         {"person": name, "kind": key.kind, "about": key.about, "at_utc": at_utc}

@@ -76,7 +76,7 @@ class NewsLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToldSoFar:
     """What was told, when, and whom nothing can be sent to at the moment."""
 
     at_utc: Mapping[tuple[str, NewsKey], float] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class LookedAround:
     """Somebody looked, and this is all that holds."""
 
     items: tuple[NewsItem, ...]
@@ -108,18 +108,18 @@ class Undelivered:
     letter: NewsLetter
 
 
-TellingEvent = Looked | Delivered | Undelivered
+TellingEvent = LookedAround | Delivered | Undelivered
 
 
-def step(state: Told, event: TellingEvent, now_utc: float) -> tuple[Told, tuple[NewsLetter, ...]]:
+def step(state: ToldSoFar, event: TellingEvent, now_utc: float) -> tuple[ToldSoFar, tuple[NewsLetter, ...]]:
     """What to send after an event, and what is remembered of it."""
     match event:
-        case Looked(items, people):
+        case LookedAround(items, people):
             letters = (_letter(state, items, person, now_utc) for person in people)
             return _forget(state, items, people, now_utc), tuple(letter for letter in letters if letter.keys)
         case Delivered(letter):
             told = {**state.at_utc, **{(letter.person, key): now_utc for key in letter.keys}}
-            return Told(
+            return ToldSoFar(
                 told, _without(state.failures, letter.person), _without(state.not_before_utc, letter.person)
             ), ()
         case Undelivered(letter):
@@ -137,7 +137,7 @@ def step(state: Told, event: TellingEvent, now_utc: float) -> tuple[Told, tuple[
             assert_never(event)
 
 
-def _letter(state: Told, items: Iterable[NewsItem], person: Recipient, now_utc: float) -> NewsLetter:
+def _letter(state: ToldSoFar, items: Iterable[NewsItem], person: Recipient, now_utc: float) -> NewsLetter:
     """Everything new in one message; without keys where there is nothing to send."""
     if now_utc < state.not_before_utc.get(person.name, 0.0):
         return NewsLetter(person.name, (), ())
@@ -164,7 +164,7 @@ def is_quiet(person: Recipient, now_utc: float) -> bool:
     return begins <= now < ends if begins < ends else now >= begins or now < ends
 
 
-def _forget(state: Told, items: Iterable[NewsItem], people: Iterable[Recipient], now_utc: float) -> Told:
+def _forget(state: ToldSoFar, items: Iterable[NewsItem], people: Iterable[Recipient], now_utc: float) -> ToldSoFar:
     """Drop what neither holds any more nor could be told again too soon: what comes and goes is not told each time."""
     holds, cool_down = {item.key for item in items}, {person.name: person.cool_down_s for person in people}
     told = {

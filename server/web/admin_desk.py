@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import HTTPException, Request
 from fastapi.responses import RedirectResponse
 
-from server.admin.gathered import CachedRows, Watched
+from server.admin.gathered import CachedRows, WatchedHome
 from server.admin.nights import NightControl
 from server.admin.settings_file import SettingsFile
 from server.dataset.folder import Dataset
@@ -34,7 +34,7 @@ class TellingPort(Protocol):
 class AdminDesk:
     """Everything that the pages need."""
 
-    watched: Watched
+    watched: WatchedHome
     dataset: Dataset
     rows: CachedRows
     rollouts: Rollouts

@@ -98,7 +98,7 @@ def test_storage_is_told_until_when_it_is_enough() -> None:
     growing = [StorageDay(f"2026-11-{n:02d}", 10 * n, 1000 - 10 * n) for n in range(1, 11)]
     found = storage.forecast(growing)
     assert found is not None
-    assert (found.a_day, found.days_left) == (pytest.approx(10.0), pytest.approx(90.0))
+    assert [found.a_day, found.days_left] == pytest.approx([10.0, 90.0])
     shrinking = storage.forecast([StorageDay("d", 100 - n, 5) for n in range(5)])
     assert shrinking is not None
     assert shrinking.days_left is None

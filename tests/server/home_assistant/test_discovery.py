@@ -81,6 +81,11 @@ def test_a_device_appears_changes_and_goes_when_it_is_revoked(broker: BrokerChil
         assert STATE not in later
 
 
+def published(link: HomeAssistantLink, heard: dict[str, bytes]) -> bool:
+    link.round()
+    return CONFIG in heard and STATE in heard
+
+
 def test_after_a_broker_that_forgot_everything_all_of_it_is_published_again(broker: BrokerChild) -> None:
     section = HomeAssistantSection(broker=f"{broker.host}:{broker.port}")
     link = HomeAssistantLink(section, lambda: entities.wanted([DEVICE], prefix=section.prefix))
@@ -88,7 +93,7 @@ def test_after_a_broker_that_forgot_everything_all_of_it_is_published_again(brok
     try:
         for _ in range(2):
             with listening(broker) as heard:
-                until(lambda: link.round() is None and CONFIG in heard and STATE in heard, "the device")
+                until(partial(published, link, heard), "the device")
             broker.kill()
             broker.start()
     finally:

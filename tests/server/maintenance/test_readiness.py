@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,26 +16,31 @@ import pytest
 from server.broker.child import free_port
 from server.logs import BURST
 from server.maintenance import home_lock, readiness
-from server.maintenance.readiness import Places, Standing
+from server.maintenance.readiness import ServerPlaces, ServerStanding
 from shared.errors import InUse
 from shared.notify import READY
 from tests.paths import ROOT
 from tests.server.commands.terminal import server
 
-PLACES = Places("http://127.0.0.1:8080", "127.0.0.1:8883")
+PLACES = ServerPlaces("http://127.0.0.1:8080", "127.0.0.1:8883")
 WAITS = "STATUS=page http://127.0.0.1:8080, waiting for the broker at 127.0.0.1:8883"
 START_S = 60.0
 
 
 def test_ready_is_said_once_with_the_page_and_the_broker_is_named_while_it_is_away() -> None:
-    steps = [Standing(), Standing(True), Standing(True), Standing(True, True), Standing(True), Standing(True, True)]
-    told = [readiness.told(before, now, PLACES) for before, now in zip([Standing(), *steps], steps, strict=False)]
+    away, here = ServerStanding(page=True), ServerStanding(page=True, broker=True)
+    steps = [ServerStanding(), ServerStanding(), away, away, here, away, here]
+    told = [readiness.told(before, now, PLACES) for before, now in pairwise(steps)]
+    said = [readiness.printed(before, now, PLACES) for before, now in pairwise(steps[:5])]
+    waits = "Review page http://127.0.0.1:8080; waiting for the broker at 127.0.0.1:8883. Ctrl-C stops."
+    assert said[:3] == ["", waits, ""]
+    assert said[3] == "Ready: review page http://127.0.0.1:8080, broker 127.0.0.1:8883. Ctrl-C stops."
     there = ("STATUS=page http://127.0.0.1:8080, broker 127.0.0.1:8883",)
     assert told == [(), (READY, WAITS), (), there, (WAITS,), there]
 
 
 def test_a_broker_that_is_there_first_is_no_readiness() -> None:
-    assert readiness.told(Standing(), Standing(broker=True), PLACES) == ("STATUS=starting",)
+    assert readiness.told(ServerStanding(), ServerStanding(broker=True), PLACES) == ("STATUS=starting",)
 
 
 def test_a_second_server_on_a_home_is_refused_by_the_number_of_the_first(tmp_path: Path) -> None:

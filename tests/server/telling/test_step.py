@@ -14,12 +14,12 @@ from server.telling.step import (
     RETRY_FIRST_S,
     RETRY_MOST_S,
     Delivered,
-    Looked,
+    LookedAround,
     NewsItem,
     NewsKey,
     NewsKind,
     Recipient,
-    Told,
+    ToldSoFar,
     Undelivered,
     is_quiet,
     step,
@@ -33,9 +33,11 @@ DISK = NewsItem(NewsKey(NewsKind.DISK, ""), "The disk is nearly full.")
 HELP = NewsItem(NewsKey(NewsKind.HELP, "m1"), "The wearer of pi-1 asked for help.")
 
 
-def look(state: Told, now: float, *items: NewsItem, people: tuple[Recipient, ...] = (ANA,)) -> tuple[Told, list[str]]:
+def look(
+    state: ToldSoFar, now: float, *items: NewsItem, people: tuple[Recipient, ...] = (ANA,)
+) -> tuple[ToldSoFar, list[str]]:
     """A round in which every message goes out: the state after it, and what was said to whom."""
-    state, letters = step(state, Looked(items, people), now)
+    state, letters = step(state, LookedAround(items, people), now)
     said = []
     for letter in letters:
         state, more = step(state, Delivered(letter), now)
@@ -45,7 +47,7 @@ def look(state: Told, now: float, *items: NewsItem, people: tuple[Recipient, ...
 
 
 def test_what_is_new_is_told_in_one_message_and_not_again_before_the_cool_down_has_passed() -> None:
-    state, said = look(Told(), NOON, NIGHT, DISK)
+    state, said = look(ToldSoFar(), NOON, NIGHT, DISK)
     assert said == ["Ana: The last night failed. The disk is nearly full."]
     state, said = look(state, NOON + 60, NIGHT, DISK)
     assert said == []
@@ -54,7 +56,7 @@ def test_what_is_new_is_told_in_one_message_and_not_again_before_the_cool_down_h
 
 
 def test_what_comes_and_goes_is_not_told_each_time() -> None:
-    state, said = look(Told(), NOON, DISK)
+    state, said = look(ToldSoFar(), NOON, DISK)
     state, _ = look(state, NOON + 60)
     state, said = look(state, NOON + 120, DISK)
     assert said == []
@@ -65,7 +67,7 @@ def test_what_comes_and_goes_is_not_told_each_time() -> None:
 
 
 def test_another_one_of_the_same_kind_is_told_at_once() -> None:
-    state, _ = look(Told(), NOON, NIGHT)
+    state, _ = look(ToldSoFar(), NOON, NIGHT)
     _, said = look(state, NOON + 60, NIGHT, NewsItem(NewsKey(NewsKind.NIGHT, "8"), "Again."))
     assert said == ["Ana: Again."]
 
@@ -82,7 +84,7 @@ def test_quiet_hours_go_over_midnight_by_the_persons_own_clock(hour: int, quiet:
 def test_in_quiet_hours_only_a_call_for_help_comes_and_the_rest_when_they_end() -> None:
     ana = replace(ANA, quiet=(time(22), time(7)))
     night = datetime(2026, 11, 28, 23, tzinfo=UTC).timestamp()
-    state, said = look(Told(), night, NIGHT, HELP, people=(ana,))
+    state, said = look(ToldSoFar(), night, NIGHT, HELP, people=(ana,))
     assert said == ["Ana: The wearer of pi-1 asked for help."]
     _, said = look(state, night + 8 * HOUR_S, NIGHT, people=(ana,))
     assert said == ["Ana: The last night failed."]
@@ -90,7 +92,7 @@ def test_in_quiet_hours_only_a_call_for_help_comes_and_the_rest_when_they_end() 
 
 def test_each_person_is_told_only_of_what_they_want_and_who_left_is_forgotten() -> None:
     bo = Recipient("Bo", frozenset({NewsKind.DISK}))
-    state, said = look(Told(), NOON, NIGHT, DISK, people=(ANA, bo))
+    state, said = look(ToldSoFar(), NOON, NIGHT, DISK, people=(ANA, bo))
     assert said == ["Ana: The last night failed. The disk is nearly full.", "Bo: The disk is nearly full."]
     state, _ = look(state, NOON + 60, NIGHT, DISK)
     assert {name for name, _ in state.at_utc} == {"Ana"}
@@ -98,28 +100,28 @@ def test_each_person_is_told_only_of_what_they_want_and_who_left_is_forgotten() 
 
 def test_what_did_not_go_out_is_tried_again_with_backoff_and_holds_up_nobody_else() -> None:
     bo = Recipient("Bo")
-    state, letters = step(Told(), Looked((NIGHT,), (ANA, bo)), NOON)
+    state, letters = step(ToldSoFar(), LookedAround((NIGHT,), (ANA, bo)), NOON)
     assert [letter.person for letter in letters] == ["Ana", "Bo"]
     state, _ = step(state, Undelivered(letters[0]), NOON)
     state, _ = step(state, Delivered(letters[1]), NOON)
     waits, now = [], NOON
     for _ in range(9):
-        assert step(state, Looked((NIGHT,), (ANA, bo)), now)[1] == ()
+        assert step(state, LookedAround((NIGHT,), (ANA, bo)), now)[1] == ()
         wait_s = state.not_before_utc["Ana"] - now
         waits.append(wait_s)
         now += wait_s
-        state, (letter,) = step(state, Looked((NIGHT,), (ANA, bo)), now)
+        state, (letter,) = step(state, LookedAround((NIGHT,), (ANA, bo)), now)
         state, _ = step(state, Undelivered(letter), now)
     assert waits[:3] == [RETRY_FIRST_S, 2 * RETRY_FIRST_S, 4 * RETRY_FIRST_S]
     assert waits[-1] == RETRY_MOST_S
-    state, (letter,) = step(state, Looked((NIGHT,), (ANA, bo)), now + RETRY_MOST_S)
+    state, (letter,) = step(state, LookedAround((NIGHT,), (ANA, bo)), now + RETRY_MOST_S)
     state, _ = step(state, Delivered(letter), now)
     assert (state.failures, state.not_before_utc) == ({}, {})
 
 
 def test_a_hundred_silent_devices_make_one_short_message() -> None:
     items = [NewsItem(NewsKey(NewsKind.SILENT, f"pi-{n}"), f"pi-{n} is silent.") for n in range(100)]
-    _, (letter,) = step(Told(), Looked(tuple(items), (ANA,)), NOON)
+    _, (letter,) = step(ToldSoFar(), LookedAround(tuple(items), (ANA,)), NOON)
     assert len(letter.lines) == LINES_MOST + 1
     assert letter.lines[-1] == "And 80 more."
     assert len(letter.keys) == 100
@@ -127,11 +129,11 @@ def test_a_hundred_silent_devices_make_one_short_message() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 4 * HOUR_S), st.sets(st.sampled_from([NIGHT, DISK, HELP]))), max_size=60))
 def test_nothing_is_ever_told_twice_within_the_cool_down(rounds: list[tuple[float, set[NewsItem]]]) -> None:
-    state, now = Told(), NOON
+    state, now = ToldSoFar(), NOON
     told: dict[NewsKey, float] = {}
     for wait_s, items in rounds:
         now += wait_s
-        state, letters = step(state, Looked(tuple(items), (ANA,)), now)
+        state, letters = step(state, LookedAround(tuple(items), (ANA,)), now)
         for letter in letters:
             for key in letter.keys:
                 assert now - told.get(key, float("-inf")) >= ANA.cool_down_s
