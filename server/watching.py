@@ -13,7 +13,7 @@ from pathlib import Path
 
 from server import config as server_config
 from server.admin import storage
-from server.admin.gathered import CachedRows, WatchedHome
+from server.admin.gathered import CachedRows, TaughtRows, WatchedHome
 from server.admin.nights import NightControl
 from server.admin.settings_file import SettingsFile
 from server.config import ServerConfig
@@ -84,6 +84,7 @@ def watch(
         watched=watched,
         dataset=dataset,
         rows=CachedRows(dataset, clock),
+        taught=TaughtRows(registry),
         rollouts=Rollouts(registry, clock=clock),
         nights=NightControl(home, store),
         settings=settings_file(home, config),

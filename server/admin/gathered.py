@@ -28,7 +28,7 @@ from server.ingest import counters
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from shared.clock import Clock
-from shared.errors import BundleError, ConfigError
+from shared.errors import BundleError, ConfigError, Refused
 
 AGAIN_S = 60.0
 
@@ -108,15 +108,28 @@ class WatchedHome:
             never_judged=tuple(line.version for line in versions.listed(self.registry) if line.never_judged),
         )
 
-    def taught(self) -> frozenset[str]:
-        """row_ids that taught a registered version; a list that cannot be read counts for none."""
-        found: set[str] = set()
-        for model in self.registry.list():
-            try:
-                found.update(name.rpartition(":")[0] for name in self.registry.taught_by(model.version))
-            except (BundleError, OSError, ValueError):
-                continue
-        return frozenset(found)
+
+class TaughtRows:
+    """What taught the registered versions. A version never changes, so each list is read once. Any thread."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry, self._lock = registry, threading.Lock()
+        self._by_version: dict[str, frozenset[str]] = {}
+
+    def rows(self) -> frozenset[str]:
+        """row_ids; a list that cannot be read counts for none."""
+        with self._lock:
+            versions_now = {model.version for model in self._registry.list()}
+            self._by_version = {name: rows for name, rows in self._by_version.items() if name in versions_now}
+            for version in versions_now - self._by_version.keys():
+                self._by_version[version] = self._read(version)
+            return frozenset().union(*self._by_version.values())
+
+    def _read(self, version: str) -> frozenset[str]:
+        try:
+            return frozenset(name.rpartition(":")[0] for name in self._registry.taught_by(version))
+        except (BundleError, Refused, OSError, ValueError):
+            return frozenset()
 
 
 def authority_end(authority: Authority) -> float:

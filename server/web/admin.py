@@ -55,7 +55,7 @@ def _add_figures(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
             desk.rows.rows(),
             registry.list(),
             nights.runs(store.home, store),
-            taught=desk.watched.taught(),
+            taught=desk.taught.rows(),
             champion=registry.champion(),
         )
         drawn = [

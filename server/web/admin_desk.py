@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import HTTPException, Request
 from fastapi.responses import RedirectResponse
 
-from server.admin.gathered import CachedRows, WatchedHome
+from server.admin.gathered import CachedRows, TaughtRows, WatchedHome
 from server.admin.nights import NightControl
 from server.admin.settings_file import SettingsFile
 from server.dataset.folder import Dataset
@@ -37,6 +37,7 @@ class AdminDesk:
     watched: WatchedHome
     dataset: Dataset
     rows: CachedRows
+    taught: TaughtRows
     rollouts: Rollouts
     nights: NightControl
     settings: SettingsFile
