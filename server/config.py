@@ -13,10 +13,14 @@ from server.broker.settings import BrokerSettings
 from server.consent.settings import ConsentSettings
 from server.dataset.groups import SplitBy
 from server.gate.settings import BudgetSettings, FloorSettings
+from server.home_assistant.settings import HomeAssistantSection
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
+from server.logs import LogSection
+from server.metrics.settings import MetricsSection
 from server.review import llm_settings
 from server.review.llm_settings import LlmSettings
+from server.telling.settings import TellingSection
 from server.web.reached import PageReach, TlsChoice, reach_of
 from shared import atomic, languages, settings
 from shared.errors import ConfigError
@@ -122,6 +126,10 @@ class ServerConfig:
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
+    log: LogSection = field(default_factory=LogSection)
+    telling: TellingSection = field(default_factory=TellingSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+    homeassistant: HomeAssistantSection = field(default_factory=HomeAssistantSection)
 
 
 TEMPLATE = """\

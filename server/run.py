@@ -12,12 +12,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import uvicorn
 
-from server import speech, worker
+from server import speech, watching, worker
 from server.access import audit
 from server.access.service import Access
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
@@ -36,7 +37,8 @@ from server.identity.certificates import Certificates
 from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
-from server.maintenance import home_lock
+from server.maintenance import home_lock, readiness
+from server.maintenance.readiness import ServerPlaces, ServerStanding
 from server.privacy import blurring, deletion, retention
 from server.privacy.desk import PrivacyDesk
 from server.releases.offers import Offers
@@ -48,6 +50,7 @@ from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
 from server.web import connections, first_start, page_tls
+from server.web.admin_desk import AdminDesk
 from server.web.app import create_app
 from server.web.connections import ConnectionLimits, PageServer
 from server.web.page_tls import PageCertificate
@@ -56,25 +59,35 @@ from shared.background import Background
 from shared.clock import Clock
 from shared.ends import ending
 from shared.messages import CorrectionHeard, Status
-from shared.notify import READY, STOPPING, notify
+from shared.notify import STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
 """How far the view for `load_dataset` may be behind: it is written whole, and reviews bring a row every few seconds."""
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
 LLM_LEFT_AFTER_S = 2.0  # a call may take minutes, and holds nothing meanwhile: the end of the server never waits for it
+LOOK_AGAIN_S = 1.0  # whether the broker is still there, for the line of `systemctl status`
 TRANSCRIBE_AGAIN_S = 30.0  # after a failure of the recogniser
+
+
+@dataclass(frozen=True, slots=True)
+class WebDesks:
+    """What the pages beside the review work on."""
+
+    privacy: PrivacyDesk
+    admin: AdminDesk
 
 
 def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | None = None) -> None:
     """Serve until SIGINT or SIGTERM.
 
     ready_file: written (with the page's address) once the broker was reached and the page is up
-    raises: ConfigError, OSError
+    raises: ConfigError, also where another `run` is at work on this home; OSError
     """
     own_words.use(home)
     with ExitStack() as stack:
         stack.enter_context(home_lock.serving(home))
+        stack.enter_context(home_lock.the_server(home))
         store = stack.enter_context(closing(open_store(home)))
         consent.use_default(store, config.consent.default, now_s=clock.utc_s())
         dataset, correction = Dataset(home / "dataset"), threading.Event()
@@ -86,11 +99,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
         deletes = deletion.port_of(home, store, dataset, clock, merge)
-        desk = PrivacyDesk(deletes, config.consent, lambda: blurring.finder_of(home, registry))
+        privacy = PrivacyDesk(deletes, config.consent, lambda: blurring.finder_of(home, registry))
         access = Access(store, clock, config.access)
         stack.callback(access.audit.flush)
         certificate = _page_certificate(home, config, clock)
-        web = _web(access, dataset, registry, config, certificate, desk)
+        watch = watching.watch(registry, dataset, config, clock, lambda: link.ready.is_set())  # the link comes below
+        web = _web(access, dataset, registry, config, certificate, WebDesks(privacy, watch.desk))
         stack.callback(web.close)
         if broker is not None:
             _start_access(home, broker, config, stack)
@@ -100,30 +114,14 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         link = _link(config, broker, ingest, merge, offers)
         link.start()
         stack.callback(link.stop)
-
-        def tell(device: str, words: CorrectionHeard) -> None:
-            link.publish(topics.heard(device), messages.encode(words))
-
-        transcription = Background(
-            lambda: _transcribe(merge, config, correction, transcription.stopping, tell),
-            name="transcription",
-            restart_s=TRANSCRIBE_AGAIN_S,
-            wake=correction.set,
-        )
+        transcription = _transcription(merge, config, correction, link)
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
-        viewing = Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, access, ready_file), name="ready")
-        seen = Background.every(audit.FLUSH_S, access.audit.tick, name="access log")
-        rank = Ranking(store, dataset).refresh
-        ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
         keeping = Background.every(
             retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
         )
-        reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
-        rereads = Background.every(rereading.EVERY_S, reread, name="words", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering, rereads, seen, keeping]
-        if certificate is not None:
-            backgrounds.append(Background.every(page_tls.REFRESH_S, certificate.refresh, name="page certificate"))
+        backgrounds = [transcription, publishing, ready, keeping, *_page_upkeep(access, certificate)]
+        backgrounds += _dataset_upkeep(home, store, merge, dataset, config)
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
@@ -131,8 +129,43 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             asks = _asking(home, store, dataset, config, clock)
             asks.start()
             stack.callback(asks.close, LLM_LEFT_AFTER_S)
+        watch.start(stack)
         stack.callback(notify, STOPPING)
         _serve(web)
+
+
+def _transcription(merge: Merge, config: ServerConfig, correction: threading.Event, link: ServerLink) -> Background:
+    """Puts spoken corrections into words, and tells the devices."""
+
+    def tell(device: str, words: CorrectionHeard) -> None:
+        link.publish(topics.heard(device), messages.encode(words))
+
+    transcription = Background(
+        lambda: _transcribe(merge, config, correction, transcription.stopping, tell),
+        name="transcription",
+        restart_s=TRANSCRIBE_AGAIN_S,
+        wake=correction.set,
+    )
+    return transcription
+
+
+def _page_upkeep(access: Access, certificate: PageCertificate | None) -> list[Background]:
+    """What the page needs beside those who ask."""
+    found = [Background.every(audit.FLUSH_S, access.audit.tick, name="access log")]
+    if certificate is not None:
+        found.append(Background.every(page_tls.REFRESH_S, certificate.refresh, name="page certificate"))
+    return found
+
+
+def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig) -> list[Background]:
+    """The queue in its order, the view for `load_dataset`, and words that became known since."""
+    rank = Ranking(store, dataset).refresh
+    reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
+    return [
+        Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view"),
+        Background.every(ranking.EVERY_S, rank, name="queue", at_once=True),
+        Background.every(rereading.EVERY_S, reread, name="words", at_once=True),
+    ]
 
 
 def _asking(home: Path, store: Store, dataset: Dataset, config: ServerConfig, clock: Clock) -> Background:
@@ -223,7 +256,7 @@ def _web(
     registry: Registry,
     config: ServerConfig,
     certificate: PageCertificate | None,
-    privacy: PrivacyDesk,
+    desks: WebDesks,
 ) -> PageServer:
     reach, clock = page_reach(config), access.clock
     app = create_app(
@@ -236,7 +269,8 @@ def _web(
         lessons=_lessons(registry, dataset, config, clock),
         access=access,
         alone=reach.alone,
-        privacy=privacy,
+        privacy=desks.privacy,
+        desk=desks.admin,
     )
     limits = ConnectionLimits()
     if reach.proxies:  # all connections come from there
@@ -276,16 +310,23 @@ def _announce(
     access: Access,
     ready_file: Path | None,
 ) -> None:
-    while not (web.started and link.ready.is_set()):
-        if stopping.wait(0.05):
-            return
+    """Tell systemd how far the server is for as long as it runs, and people once: where the page is, how the first of
+    them gets in, and that the broker was reached."""
     reach = page_reach(config)
     urls = reach.urls()
-    print(f"Ready: review page {', '.join(urls)}, broker {config.broker.address}. Ctrl-C stops.", flush=True)
-    first_start.tell(access, reach, sys.stdout)
-    notify(READY)
-    if ready_file is not None:
-        atomic.write_bytes(ready_file, (urls[0] + "\n").encode())
+    places, before = ServerPlaces(", ".join(urls), config.broker.address), ServerStanding()
+    reached = False
+    while not stopping.wait(LOOK_AGAIN_S if reached else 0.05):
+        now = ServerStanding(web.started, link.ready.is_set())
+        if lines := readiness.told(before, now, places):
+            notify(*lines)
+        if not reached and (text := readiness.printed(before, now, places)):
+            print(text, flush=True)
+        if now.page and not before.page:
+            first_start.tell(access, reach, sys.stdout)
+        if now.complete and not reached and ready_file is not None:
+            atomic.write_bytes(ready_file, (urls[0] + "\n").encode())
+        reached, before = reached or now.complete, now
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:

@@ -91,9 +91,11 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         link.start()
         stack.callback(link.stop)
         stack.callback(notify, STOPPING)
+        # Ready without the broker, as `run` is: to be restarted would bring nothing nearer.
+        notify(READY, f"STATUS=waiting for the broker at {host}:{port}")
         if _ready(link, stopping):
             print(f"Ready: {name} takes in, broker {host}:{port}. Ctrl-C stops.", flush=True)
-            notify(READY)
+            notify(f"STATUS=broker {host}:{port}")
             if ready_file is not None:
                 atomic.write_bytes(ready_file, f"{name}\n".encode())
         while not stopping.wait(RENEW_EVERY_S):

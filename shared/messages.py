@@ -34,6 +34,8 @@ Importance = Annotated[int, Meta(ge=0, le=2)]
 Sealed = Annotated[str, Meta(max_length=60_000, pattern=r"^[A-Za-z0-9+/]+={0,2}\Z")]
 Angle = Annotated[float, Meta(ge=0, le=180)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
 Spans = Annotated[tuple[tuple[Count, Count], ...], Items]
 
 
@@ -268,6 +270,12 @@ class Status:
     """Such as raspberry-pi-5, jetson-orin-nano, x86-64 (device.health.machine_kind); "" = not told."""
     look_p95_ms: LookMs = 0.0
     """95th percentile of how long the last few hundred looks of the model in use took; 0 = none yet."""
+    battery_percent: Percent | None = field(default=None, metadata=strict.LATER)
+    """Charge of the battery; None = none tells, like the next two."""
+    heat_c: Celsius | None = field(default=None, metadata=strict.LATER)
+    """Of the board's hottest zone."""
+    disk_free_bytes: Count | None = field(default=None, metadata=strict.LATER)
+    """Where moments wait."""
     extra: Table = field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -67,6 +67,9 @@ class MqttSettings:
     expiry_s: int | None = None
     """How long the broker keeps a message for a receiver that is away; retained messages have no end."""
     reconnect_max_s: int = 10
+    user: str = ""
+    """Name and password for a broker that lets in by these; "" = it is not asked for."""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,8 @@ class MqttClient:
         client.max_queued_messages_set(settings.max_queued)
         if settings.tls is not None:
             client.tls_set_context(settings.tls)
+        if settings.user:
+            client.username_pw_set(settings.user, settings.password or None)
         if settings.will is not None:
             client.will_set(*settings.will, qos=1, retain=True)
         client.on_pre_connect = _drop_waiting
@@ -266,7 +271,8 @@ class MqttClient:
             getattr(props, name, None) for name in ("MaximumPacketSize", "ReceiveMaximum")
         )
         self._on_event(ConnectAccepted(max_packet_bytes, receive_maximum))
-        client.subscribe([(wanted.topic, _subscribe_options(wanted)) for wanted in self._settings.listen])
+        if self._settings.listen:  # who only speaks has nothing to wait for
+            client.subscribe([(wanted.topic, _subscribe_options(wanted)) for wanted in self._settings.listen])
 
     def _subscribed(
         self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None

@@ -112,11 +112,24 @@ def _wanted(hint: Any, value: Any) -> str:
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
     if get_origin(hint) is Literal:
         return f"Use one of: {', '.join(map(str, get_args(hint)))}."
-    kind, bounds = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
+    kind, bounds = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
+    if get_origin(kind) is tuple or kind is tuple:
+        return 'It must be a list, such as ["one", "two"].'
     if bounds is not None and type(value) in (kind, int):
-        return f"It must be {bounds.ge:g} to {bounds.le:g}."
+        return f"It must be {_bounds(bounds)}."
     wanted = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
     return f"It must be {wanted[kind.__name__]}."
+
+
+def _bounds(meta: msgspec.Meta) -> str:
+    """In words: "1 to 30", "more than 0, at most 1"."""
+    if meta.ge is not None and meta.le is not None:
+        return f"{meta.ge:g} to {meta.le:g}"
+    parts = (
+        ("at least", meta.ge), ("more than", meta.gt), ("at most", meta.le), ("less than", meta.lt),
+        ("of characters at least", meta.min_length), ("of characters at most", meta.max_length),
+    )  # fmt: skip
+    return ", ".join(f"{words} {bound:g}" for words, bound in parts if bound is not None)
 
 
 def _tables(kind: Any, value: Any, where: str) -> dict[str, Any]:

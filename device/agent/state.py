@@ -125,7 +125,8 @@ class AgentState:
         if self._parts.renewal is not None:
             self._parts.renewal.tick()
         if self._parts.link is not None:
-            self._parts.link.set_status(status.retained(device_status))
+            free = status.free_bytes(self._parts.state_dir)
+            self._parts.link.set_status(status.retained(device_status, disk_free_bytes=free))
 
     def keep_told(self) -> None:
         """At worst the wearer is told again."""

@@ -7,6 +7,7 @@ STALE_S, the agent counts as not running.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,8 +125,8 @@ def power_lines(current: DeviceStatus) -> list[str]:
     return [f"power: {', '.join(parts)}"] if parts else []
 
 
-def retained(current: DeviceStatus) -> Status:
-    """What the broker keeps of it for the server."""
+def retained(current: DeviceStatus, *, disk_free_bytes: int | None = None) -> Status:
+    """What the broker keeps of it for the server. disk_free_bytes: where moments wait; None = not known"""
     return Status(
         online=True,
         agent_version=current.agent_version,
@@ -137,5 +138,21 @@ def retained(current: DeviceStatus) -> Status:
         uptime_s=current.uptime_s,
         device_kind=current.device_kind,
         look_p95_ms=current.look_p95_ms,
+        battery_percent=_within(current.battery_percent, 0.0, 100.0),
+        heat_c=_within(current.heat_c, -273.15, 1000.0),
+        disk_free_bytes=disk_free_bytes,
         extra={"waits": list(current.waits), "not_kept": current.not_kept},
     )
+
+
+def free_bytes(folder: Path) -> int | None:
+    """What is free where moments wait; None = it cannot be told."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _within(value: float | None, least: float, most: float) -> float | None:
+    """A reading to a tenth; one that no sensor can mean is told as none, so that the status around it is read."""
+    return round(value, 1) if value is not None and least <= value <= most else None

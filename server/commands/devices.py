@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,15 +15,14 @@ from server import config as server_config
 from server.commands import invitation
 from server.commands.opening import opened, when
 from server.config import ServerConfig
+from server.identity import reached
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates, Issued
 from server.identity.claims import DEFAULT_HOURS, Claim, Claims, DeviceSummary
-from shared import enrolment, settings, setup_code
+from shared import setup_code
 from shared.clock import SystemClock
 from shared.errors import Refused
 from shared.setup_code import SetupCode
-
-_NOWHERE = "192.0.2.1"  # RFC 5737: routed like any other address, and nobody's; nothing is sent
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,7 +60,7 @@ def _add(options: argparse.Namespace) -> int:
     wifi = invitation.network(options)
     with _claims(options.home, config) as claims:
         claim = claims.add(options.name, cohort=options.cohort, hours=options.hours)
-    server = _server_address(options.server, config)
+    server = reached.enrolment_address(options.server, config.enrol.address)
     code = SetupCode(server, claim.device, claim.code, wifi)
     files = invitation.write_files(options, code, until=when(claim.expires_at_s))
     if options.json:
@@ -146,29 +144,6 @@ def _claims(home: Path, config: ServerConfig | None = None) -> Iterator[Claims]:
     with opened(home) as (store, _dataset):
         clock = SystemClock()
         yield Claims(Certificates(store, Authority(home, clock=clock), clock=clock, days=days))
-
-
-def _server_address(given: str | None, config: ServerConfig) -> str:
-    """HOST:PORT of the enrolment page, as devices may reach it."""
-    port = enrolment.DEFAULT_PORT
-    if config.enrol.address:
-        host, port = settings.address(config.enrol.address, what="enrol.address", default_port=port)
-    if given:
-        host, port = settings.address(given, what="server's address", default_port=port)
-    elif not config.enrol.address or host in ("0.0.0.0", "::"):
-        host = own_address()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def own_address() -> str:
-    """This machine's address in its network, or its name where it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((_NOWHERE, 9))
-            address: str = probe.getsockname()[0]
-        except OSError:
-            return socket.gethostname()
-    return address
 
 
 def _hours(text: str) -> float:

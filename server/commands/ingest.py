@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from server import config as settings
+from server import logs
 from server.maintenance.home_lock import WORKERS
 from shared.clock import SystemClock
 
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     overrides = {"broker.address": options.broker, "broker.tls": False if options.plain else None}
     config = settings.load(options.home, overrides)
+    logs.set_up(config.log)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
     work(options.home, config, SystemClock(), number=options.number, ready_file=options.ready_file)

@@ -7,15 +7,14 @@ from shared.ends import interrupted_quietly, unread
 with interrupted_quietly():
     import argparse
     import io
-    import json
     import logging
     import os
     import sys
     from collections.abc import Sequence
-    from dataclasses import asdict
     from pathlib import Path
 
     from server import config as settings
+    from server import logs
     from server.commands import (
         accounts,
         adapters,
@@ -35,6 +34,7 @@ with interrupted_quietly():
         models,
         qved,
         rescue,
+        retrain,
         rollout,
         samples,
         stats,
@@ -88,11 +88,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--web", metavar="HOST:PORT", help="where the review page is served (web.address)")
     run.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the page's address once all is up")
     run.set_defaults(run=_run)
-    retrain = commands.add_parser("retrain", help="one night: train, export, judge; promoted, on trial or refused")
-    retrain.add_argument("--force", action="store_true", help="train also with few new verified rows")
-    retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
-    retrain.set_defaults(run=_retrain)
-    serving = (models, gate, teach, adapters, ingest, devices, rollout)
+    serving = (retrain, models, gate, teach, adapters, ingest, devices, rollout)
     data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
     upkeep = (accounts, check, consent, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
@@ -155,32 +151,10 @@ def _run(options: argparse.Namespace) -> int:
     overrides = {"broker.address": options.broker, "broker.tls": False if options.plain else None}
     overrides |= {"enrol.address": options.enrol, "web.address": options.web}
     config = settings.load(options.home, overrides)
+    logs.set_up(config.log)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
     run(options.home, config, SystemClock(), ready_file=options.ready_file)
-    return OK
-
-
-def _retrain(options: argparse.Namespace) -> int:
-    config = settings.load(options.home)
-    from server.gate.settings import Bounds
-    from server.learn import tonight
-    from server.learn.nightly import retrain
-
-    tonight.hold_memory(config.learn.memory_mb)
-
-    def progress(text: str) -> None:
-        print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
-
-    bounds = Bounds(config.gate, config.budget)
-    night = retrain(options.home, settings=config.learn, bounds=bounds, progress=progress, force=options.force)
-    wearers = adapters.after_night(options.home, config, json=options.json)
-    if options.json:
-        print(json.dumps({**asdict(night), **wearers}, indent=1))
-    else:
-        print("\n".join([f"{night.outcome}: {night.version}", *(f"  {reason}" for reason in night.reasons)]))
-        if night.version:
-            print(f"Every rule: waycue-server gate --explain {night.version}")
     return OK
 
 

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from server import config as settings
 from server.commands import grounding
+from server.commands.opening import when
+from server.review import stats
 from shared import model_card
 from shared.bundle import read_manifest
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
+    from server.admin.versions import VersionLine
     from server.releases.registry import RegisteredModel, Registry
     from server.releases.sheet import ClassRow, Measured, ModelSheet
 
@@ -24,9 +27,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command and its actions."""
     parser = commands.add_parser("models", help="the models: list, show, add, promote, roll back")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="all versions, with their role and where they came from")
+    listing = actions.add_parser("list", help="all versions: when they were made, the verdict, the score, the role")
     listing.add_argument("--json", action="store_true", help="print them as JSON")
     listing.set_defaults(run=_list)
+    log = actions.add_parser("log", help="every promotion and rollback, with its reason")
+    log.add_argument("--json", action="store_true", help="print it as JSON")
+    log.set_defaults(run=_log)
     show = actions.add_parser("show", help="what a version sees and does not see, class by class, and how well")
     show.add_argument("version", help="a version of `models list`")
     show.add_argument("--json", action="store_true", help="print it as JSON")
@@ -82,17 +88,28 @@ def _registry(options: argparse.Namespace) -> Registry:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from server.releases.registry import CHAMPION, PREVIOUS
+    from server.admin import versions
 
     registry = _registry(options)
-    roles = {registry.alias(name): name for name in (PREVIOUS, CHAMPION)}
-    models = [_to_json(model, roles.get(model.version, "")) for model in registry.list()]
+    lines = versions.listed(registry)
     if options.json:
-        print(json.dumps(models, indent=1))
-    elif not models:
+        evaluations = {model.version: dict(model.evaluation) for model in registry.list()}
+        print(json.dumps([_to_json(line, evaluations[line.version]) for line in lines], indent=1))
+    elif not lines:
         print("No models yet. Begin with: waycue-server models add starter")
     else:
-        print("\n".join(map(_describe, models)))
+        print("\n".join(map(_describe, lines)))
+    return 0
+
+
+def _log(options: argparse.Namespace) -> int:
+    changes = _registry(options).log()
+    if options.json:
+        print(json.dumps([asdict(change) for change in changes], indent=1))
+    elif not changes:
+        print("No version has had a role yet.")
+    for change in () if options.json else changes:
+        print(f"{when(change.at_utc)}  {change.name}: {change.old or '-'} → {change.new or '-'}  {change.why}")
     return 0
 
 
@@ -134,27 +151,21 @@ def _share(of: Measured | None) -> str:
     return f"{of.share:.2f} ({of.low:.2f} to {of.high:.2f}; {of.hits} of {of.count})"
 
 
-def _to_json(model: RegisteredModel, role: str) -> dict[str, Any]:
-    from server.releases.registry import unjudged
-
-    return {
-        "version": model.version,
-        "role": role,
-        "parent": model.parent,
-        "base": model.base,
-        "created_at_utc": model.created_at_utc,
-        "state": model.state,
-        "never_judged": unjudged(model),
-        "evaluation": dict(model.evaluation),
-    }
+def _to_json(line: VersionLine, evaluation: dict[str, Any]) -> dict[str, Any]:
+    score = None if line.score is None else stats.share_to_dict(line.score)
+    return {**asdict(line), "score": score, "evaluation": evaluation}
 
 
-def _describe(model: dict[str, Any]) -> str:
+def _describe(line: VersionLine) -> str:
     from server.releases.registry import REGISTERED
 
-    state = "" if model["state"] == REGISTERED else model["state"]
-    marks = ", ".join(filter(None, (model["role"], state, "never judged" if model["never_judged"] else "")))
-    return f"{model['version']:<28} {marks:<10} from {model['parent'] or model['base']}"
+    state = "" if line.state == REGISTERED else line.state
+    marks = ", ".join(filter(None, (line.role, state, "never judged" if line.never_judged else "")))
+    share = line.score
+    score = "not measured" if share is None or share.rate is None else f"{share.rate:.0%} right of {share.judged}"
+    told = [f"{line.version:<28} {marks:<10} {when(line.created_at_utc)}  {line.verdict or 'not judged':<10} {score}"]
+    told.append(f"{'':<28} from {line.parent or line.base}" + (f"; {line.role} because {line.why}" if line.why else ""))
+    return "\n".join([*told, *([f"{'':<28} {line.trouble}"] if line.trouble else [])])
 
 
 def _add(options: argparse.Namespace) -> int:

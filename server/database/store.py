@@ -400,6 +400,39 @@ Index("ix_sought_wearer", sought.c.wearer)
 ABOUT_MOMENTS = (samples, review_skips, review_marks, review_comments, review_leases, proposed_words, sought)
 """Tables of which the rows of an erased moment are deleted."""
 
+night_runs = Table(
+    "night_runs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("began_at", Float, nullable=False),
+    Column("ended_at", Float),  # null = it runs, or was killed
+    Column("asked_by", String(96), nullable=False),  # a person, by the page; "" = the timer, or a command
+    Column("pid", Integer, nullable=False),
+    Column("pid_began", BigInteger, nullable=False),  # in ticks since boot: tells it from a later process of its number
+    Column("stage", String(32), nullable=False),  # what it is at
+    Column("outcome", String(16), nullable=False),  # "" until it ended; see server.admin.nights
+    Column("version", String(96), nullable=False),
+    Column("reasons", JSON, nullable=False),
+)
+
+night_lines = Table(
+    "night_lines",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run", Integer, ForeignKey("night_runs.id"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("text", Text, nullable=False),
+)
+Index("ix_night_lines_run", night_lines.c.run)
+
+storage_days = Table(
+    "storage_days",
+    metadata,
+    Column("day", String(10), primary_key=True),  # UTC, YYYY-MM-DD
+    Column("used", BigInteger, nullable=False),  # bytes of the whole home
+    Column("free", BigInteger, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Store:

@@ -135,7 +135,7 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
         update(table).where(table.c.device == wish.device, table.c.erase_id == wish.erase_id).values(applied=True)
     )
     if keys:
-        logger.warning("Erased as the wearer of %s wanted: %s", wish.device, ", ".join(sorted(names)))
+        logger.info("Erased as the wearer of %s wanted: %s", wish.device, ", ".join(sorted(names)))
     folders = frozenset(path.parent for path in gone if path.parent.exists())
     ids = frozenset({*names, *wish.record_ids})
     return Applied(ids, tuple(sorted(corrected)), frozenset(corrections), folders, found=bool(keys))

@@ -45,7 +45,7 @@ def recover(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, thoro
         merge.recompose(keys[start : start + RECOMPOSED_AT_ONCE])
     recovered = Recovered(appended, taken_in, facts_appended, facts_taken_in)
     if recovered != Recovered():
-        logger.warning("Put right after an interruption: %s", recovered)
+        logger.info("Put right after an interruption: %s", recovered)
     return recovered
 
 

@@ -71,7 +71,7 @@ def create_app(
             logger.warning("Enrolment from %s is refused: %s", address, str(error) or "it took too long")
             return Response(enrolment.REFUSAL, 403, media_type="application/json")
         on_enrolled()
-        logger.warning("%s is enrolled, from %s.", body.device, address)  # rare, and worth an admin's eye
+        logger.info("%s is enrolled, from %s.", body.device, address)
         return Response(answer, 200, {enrolment.MAC_HEADER: mac}, "application/json")
 
     return app
@@ -118,6 +118,7 @@ class EnrolmentService:
         config = uvicorn.Config(
             self._app,
             log_level="error",
+            log_config=None,  # uvicorn's own would take the page's lines past the ration (server.logs)
             ws="none",
             lifespan="off",
             server_header=False,

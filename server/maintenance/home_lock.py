@@ -1,18 +1,19 @@
-"""Who is at work on a server's home: servers and ingest workers side by side, a repair only alone.
+"""Who is at work on a server's home: one server and its ingest workers side by side, a repair only alone.
 
 A process that was killed leaves no lock behind (shared.file_lock).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared import atomic, file_lock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InUse
 
-LOCK = ".serving.lock"
+LOCK, SERVER_LOCK = ".serving.lock", ".server.lock"
 WORKERS = range(1, 9)
 """Numbers that a worker may have; server.broker.dynsec_rules lets their names in."""
 
@@ -23,6 +24,31 @@ def serving(home: Path) -> Iterator[None]:
     busy = ConfigError(f"{home} is being repaired.", hint="Wait until `check --repair` is done.")
     with file_lock.locked(home / LOCK, shared=True, busy=busy):
         yield
+
+
+@contextmanager
+def the_server(home: Path) -> Iterator[None]:
+    """Be the one `run` of a home: two of one name would take the broker's connection from each other for ever.
+
+    raises: InUse naming the process that is
+    """
+    path = home / SERVER_LOCK
+    busy = InUse(
+        f"waycue-server run is at work on {home} already ({_holder(path)}).",
+        hint="Stop that one first, or give this one another --home.",
+    )
+    with file_lock.acquire(path, busy=busy) as file:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
+        file.flush()
+        yield
+
+
+def _holder(path: Path) -> str:
+    try:
+        return f"process {int(path.read_bytes()[:20])}"
+    except (OSError, ValueError):  # it began just now
+        return "another process"
 
 
 @contextmanager

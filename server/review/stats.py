@@ -237,13 +237,14 @@ def share_to_dict(share: ReviewedShare) -> dict[str, Any]:
 def storage(home: Path) -> dict[str, int]:
     """Bytes used below a server's home, by part. Raises: OSError."""
     parts = {"frames": "dataset/frames", "audio": "dataset/audio", "clips": "dataset/clips", "models": "models"}
-    used = {name: _size_bytes(home / folder) for name, folder in parts.items()}
+    used = {name: size_of(home / folder) for name, folder in parts.items()}
     database = sum(path.stat().st_size for path in home.glob("waycue.sqlite*"))
     log = home / "dataset" / "metadata.jsonl"
     return {**used, "metadata": log.stat().st_size if log.exists() else 0, "database": database}
 
 
-def _size_bytes(folder: Path) -> int:
+def size_of(folder: Path) -> int:
+    """Bytes below a folder; 0 where there is none."""
     total = 0
     for path in folder.rglob("*") if folder.exists() else ():
         try:

@@ -7,6 +7,7 @@
     signing_in, account_page, people_page     log-in, invitation, one's own account, everybody's
     api       /api/...    JSON
     page      /, /moments/{id} and /models   HTML that works without JavaScript
+    admin…    /admin/…    for who runs the server; /metrics
     media     /media/{frames|audio|clips}/{file}
     review    one decision, with what the person saw; the same for both
     view      what a page shows of a moment; pure

@@ -16,11 +16,13 @@ from starlette.staticfiles import StaticFiles
 from server.access.service import Access
 from server.database.store import Store
 from server.dataset.folder import Dataset
+from server.metrics.requests import Counted
 from server.privacy.desk import PrivacyDesk
 from server.releases.sheet import ModelSheet
 from server.voice.speech import SpokenTexts
 from server.web import (
     account_page,
+    admin,
     api,
     batch,
     by_ear,
@@ -35,6 +37,7 @@ from server.web import (
     signing_in,
     teach,
 )
+from server.web.admin_desk import AdminDesk
 from server.web.entry import Entry, is_for_programs
 from server.web.guard import Guard
 from server.web.page import PageRenderer, ReviewDesk
@@ -65,6 +68,7 @@ def create_app(
     access: Access | None = None,
     alone: bool = True,
     privacy: PrivacyDesk | None = None,
+    desk: AdminDesk | None = None,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
@@ -75,6 +79,7 @@ def create_app(
     access: who may come in; None = as the store has it
     alone: only this machine can reach the page: while there is no account, it may be used without one
     privacy: consent, deleting and blurring; None = there are no pages for that
+    desk: what the pages for admins work on; None = there are none
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
@@ -82,20 +87,24 @@ def create_app(
     )
     reviews = Reviews(store, dataset, clock)
     pages = PageRenderer(model, may_teach=lessons is not None, may_delete=privacy is not None)
-    desk = ReviewDesk(store, dataset, reviews, pages, clock)
+    review_desk = ReviewDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(review_api.router(store, dataset, reviews, clock))
     app.include_router(media.router(dataset.folder))
-    app.include_router(moments_page.router(desk))  # before /moments/{id}
-    app.include_router(page.router(desk, models))
-    app.include_router(deeds.router(desk))
-    app.include_router(by_ear.router(desk, SpokenTexts(clock)))
+    app.include_router(moments_page.router(review_desk))  # before /moments/{id}
+    app.include_router(page.router(review_desk, models))
+    app.include_router(deeds.router(review_desk))
+    app.include_router(by_ear.router(review_desk, SpokenTexts(clock)))
     app.include_router(installable.router(pages))
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
     if privacy is not None:
         app.include_router(consent.router(store, pages, privacy))
+    if desk is not None:
+        pages.may_admin = True
+        app.include_router(admin.router(pages, desk))
+        app.add_middleware(Counted, counts=desk.metrics.requests)
     app.mount("/static", StaticFiles(directory=page.STATIC))
     access = access or Access(store, clock)
     app.include_router(signing_in.router(pages, access))

@@ -73,6 +73,8 @@ class PageRenderer:
     ) -> None:
         """may_teach: there is a page /teach; may_delete: there are the pages of server.web.consent"""
         self._model, self._may_teach, self._may_delete = model, may_teach, may_delete
+        self.may_admin = False
+        """There are pages /admin."""
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -97,6 +99,7 @@ class PageRenderer:
             "person": person.shown_to.get(),
             "at_the_door": False,
             "may_delete": self._may_delete,
+            "may_admin": self.may_admin,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
             "key_actions": keys.ACTIONS,

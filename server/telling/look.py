@@ -1,0 +1,111 @@
+"""What holds now that somebody may be told of: read from the database, nothing of a wearer's in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from server.admin import nights, storage
+from server.admin.fleet import FleetDevice
+from server.admin.nights import FAILED, NightRun
+from server.database import store as db
+from server.database.store import Store
+from server.telling.step import NewsItem, NewsKey, NewsKind
+
+DAY_S, HELP_S = 86_400.0, 3600.0
+CERTIFICATE_DAYS, AUTHORITY_DAYS = 14.0, 60.0
+HELP = "help"
+"""The flag of a moment at which a wearer asked for help."""
+CORRECTIONS_FIRST = 0  # the priority of a moment with a spoken correction (server.review.decisions)
+
+
+@dataclass(frozen=True, slots=True)
+class Sights:
+    """What was found."""
+
+    now_utc: float
+    corrections: int
+    """That wait for review."""
+    devices: tuple[FleetDevice, ...]
+    last_night: NightRun | None
+    free: int
+    total: int
+    ends: Mapping[str, float]
+    """The authority and the release roles → when they end."""
+    helps: tuple[tuple[str, str], ...]
+    """(moment, device) of the last hour's calls for help."""
+
+
+def gathered(store: Store, devices: Sequence[FleetDevice], ends: Mapping[str, float], *, now_utc: float) -> Sights:
+    """Raises: OSError, SQLAlchemyError."""
+    disk, runs = shutil.disk_usage(store.home), nights.runs(store.home, store, most=1)
+    with store.reading() as connection:
+        table = db.samples
+        waiting = (table.c.state == "pending") & (table.c.priority == CORRECTIONS_FIRST)
+        corrections = int(connection.scalar(select(func.count()).select_from(table).where(waiting)) or 0)
+        recent = select(table.c.sample_id, table.c.device, table.c.body).where(
+            table.c.state == "pending", table.c.changed_at >= now_utc - HELP_S
+        )
+        helps = [(row.sample_id, row.device) for row in connection.execute(recent) if HELP in row.body.get("flags", ())]
+    last = runs[0] if runs else None
+    return Sights(now_utc, corrections, tuple(devices), last, disk.free, disk.total, dict(ends), tuple(helps))
+
+
+def items(found: Sights) -> tuple[NewsItem, ...]:
+    """In words. Pure."""
+    return (*_corrections(found), *_devices(found), *_night(found), *_disk(found), *_ends(found), *_helps(found))
+
+
+def _corrections(found: Sights) -> Iterator[NewsItem]:
+    if found.corrections:
+        many = "1 spoken correction waits" if found.corrections == 1 else f"{found.corrections} spoken corrections wait"
+        yield NewsItem(NewsKey(NewsKind.CORRECTION, ""), f"{many} for review.")
+
+
+def _devices(found: Sights) -> Iterator[NewsItem]:
+    for device in found.devices:
+        if device.is_silent(found.now_utc) and device.seen_utc is not None:
+            days = (found.now_utc - device.seen_utc) / DAY_S
+            yield NewsItem(
+                NewsKey(NewsKind.SILENT, device.name), f"{device.name} was not heard of for {days:.0f} days."
+            )
+        ends = device.not_after_utc
+        if device.state == "enrolled" and ends is not None and ends - found.now_utc < CERTIFICATE_DAYS * DAY_S:
+            text = (
+                f"The certificate of {device.name} {_left(ends - found.now_utc)}. It is renewed when it comes online."
+            )
+            yield NewsItem(NewsKey(NewsKind.CERTIFICATE, device.name), text)
+
+
+def _night(found: Sights) -> Iterator[NewsItem]:
+    night = found.last_night
+    if night is None or night.outcome not in (FAILED, "refused"):
+        return
+    # A reason may name a file or a moment: whoever carries the message needs neither.
+    failed, refused = "The last night failed.", "The model of the last night was refused; the one in use stays."
+    text = f"{failed if night.outcome == FAILED else refused} The page says why."
+    yield NewsItem(NewsKey(NewsKind.NIGHT, str(night.id)), text)
+
+
+def _disk(found: Sights) -> Iterator[NewsItem]:
+    if storage.is_nearly_full(found.free, found.total):
+        text = f"The server's disk is nearly full: {found.free / 1e9:.1f} GB are free."
+        yield NewsItem(NewsKey(NewsKind.DISK, ""), text)
+
+
+def _ends(found: Sights) -> Iterator[NewsItem]:
+    for name, ends_utc in found.ends.items():
+        if ends_utc - found.now_utc < AUTHORITY_DAYS * DAY_S:
+            yield NewsItem(NewsKey(NewsKind.CERTIFICATE, name), f"{name} {_left(ends_utc - found.now_utc)}.")
+
+
+def _left(seconds: float) -> str:
+    return "has ended" if seconds <= 0 else f"ends in {seconds / DAY_S:.0f} days"
+
+
+def _helps(found: Sights) -> Iterator[NewsItem]:
+    for sample_id, device in found.helps:
+        yield NewsItem(NewsKey(NewsKind.HELP, sample_id), f"The wearer of {device} asked for help.")

@@ -1,0 +1,111 @@
+"""What watches over a running server and tells of it: pages for admins, messages to people, metrics, Home Assistant.
+
+Nothing of it is needed for taking in moments or for reviewing them: what fails here is logged, and tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from server import config as server_config
+from server.admin import storage
+from server.admin.gathered import CachedRows, TaughtRows, WatchedHome
+from server.admin.nights import NightControl
+from server.admin.settings_file import SettingsFile
+from server.config import ServerConfig
+from server.dataset.folder import Dataset
+from server.home_assistant import entities
+from server.home_assistant import link as home_assistant
+from server.home_assistant.link import HomeAssistantLink
+from server.identity import reached
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
+from server.identity.claims import Claims
+from server.metrics import settings as metrics_settings
+from server.metrics.collected import MetricSources, ServerMetrics
+from server.releases.registry import Registry
+from server.releases.rollouts import Rollouts
+from server.telling import look, loop
+from server.telling.loop import Telling
+from server.telling.step import NewsItem
+from server.web.admin_desk import AdminDesk
+from shared.background import Background
+from shared.clock import Clock
+
+STORAGE_EVERY_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """All that watches over one server."""
+
+    desk: AdminDesk
+    telling: Telling
+    config: ServerConfig
+
+    def start(self, stack: ExitStack) -> None:
+        """Begin; the stack ends it. Raises: ConfigError for settings of Home Assistant that cannot be."""
+        store, clock = self.desk.watched.store, self.desk.watched.clock
+        self._begin(stack, loop.EVERY_S, self.telling.round, "telling", loop.LEFT_AFTER_S)
+        self._begin(stack, STORAGE_EVERY_S, lambda: storage.noted(store, day=_day(clock)), "storage")
+        stack.callback(self.desk.nights.close)
+        section = self.config.homeassistant
+        if section.broker:
+            watched = self.desk.watched
+            link = HomeAssistantLink(section, lambda: entities.wanted(watched.devices(), prefix=section.prefix))
+            link.start()
+            stack.callback(link.stop)
+            self._begin(stack, home_assistant.EVERY_S, link.round, "home assistant")
+
+    @staticmethod
+    def _begin(
+        stack: ExitStack, every_s: float, call: Callable[[], object], name: str, left_after_s: float = 10.0
+    ) -> None:
+        background = Background.every(every_s, call, name=name)
+        background.start()
+        stack.callback(background.close, left_after_s)
+
+
+def watch(
+    registry: Registry, dataset: Dataset, config: ServerConfig, clock: Clock, broker_reached: Callable[[], bool]
+) -> Watch:
+    """For the home of a registry. Raises: ConfigError, such as for a token that is too short; OSError."""
+    home, store = registry.home, registry.store
+    certificates = Certificates(
+        store, Authority.make(home, clock=clock), clock=clock, days=config.enrol.certificate_days
+    )
+    watched = WatchedHome(store, registry, Claims(certificates), clock, config.broker.address, broker_reached)
+    telling = Telling(home, lambda: _look(watched), clock, link=config.telling.link)
+    desk = AdminDesk(
+        watched=watched,
+        dataset=dataset,
+        rows=CachedRows(dataset, clock),
+        taught=TaughtRows(registry),
+        rollouts=Rollouts(registry, clock=clock),
+        nights=NightControl(home, store),
+        settings=settings_file(home, config),
+        telling=telling,
+        metrics=ServerMetrics(MetricSources(store, watched.devices, broker_reached, clock.utc_s)),
+        enrolment_address=lambda: reached.enrolment_address(None, config.enrol.address),
+        may_enrol=config.broker.tls and bool(config.enrol.address),
+        metrics_token=metrics_settings.token_of(config.metrics),
+    )
+    return Watch(desk, telling, config)
+
+
+def settings_file(home: Path, running: ServerConfig) -> SettingsFile:
+    """The settings as the page changes them. running: what the server was started with"""
+    return SettingsFile(home / server_config.FILE, running=running, check=server_config.load)
+
+
+def _look(watched: WatchedHome) -> tuple[NewsItem, ...]:
+    now_utc = watched.clock.utc_s()
+    return look.items(look.gathered(watched.store, watched.devices(), watched.ends(), now_utc=now_utc))
+
+
+def _day(clock: Clock) -> str:
+    return datetime.fromtimestamp(clock.utc_s(), UTC).date().isoformat()

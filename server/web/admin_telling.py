@@ -1,0 +1,88 @@
+"""/admin/telling: who is told what in time. Addresses are secrets: the page takes them and never shows them again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query
+from fastapi.responses import HTMLResponse, Response
+
+from server.telling import people, send
+from server.telling.people import PersonTold
+from server.telling.step import NewsKind
+from server.web.admin_desk import DONE_MOST, AdminDesk, back
+from server.web.page import PageRenderer
+from shared.errors import ConfigError, Refused
+
+HERE = "/admin/telling"
+KINDS = {
+    NewsKind.CORRECTION: "a spoken correction waits",
+    NewsKind.SILENT: "a device was not heard of for three days",
+    NewsKind.NIGHT: "a night failed, or its model was refused",
+    NewsKind.DISK: "the disk is nearly full",
+    NewsKind.CERTIFICATE: "a certificate ends soon",
+    NewsKind.HELP: "a wearer asked for help (also in quiet hours)",
+}
+
+
+def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
+    """Looking, adding, testing, removing."""
+    home = desk.watched.store.home
+
+    def shown(*, done: str = "", error: str = "", status: int = 200) -> HTMLResponse:
+        try:
+            everybody, trouble = people.load(home), ""
+        except ConfigError as wrong:
+            everybody, trouble = {}, str(wrong)
+        listed = {
+            name: (person, [send.service(url) for url in person.urls], person.kinds or tuple(NewsKind))
+            for name, person in everybody.items()
+        }
+        return pages.render(
+            "admin_telling.html",
+            status=status,
+            here="telling",
+            people=listed,
+            kinds=KINDS,
+            done=done,
+            error=error or trouble,
+        )
+
+    @routes.get("/telling")
+    def listed(done: Annotated[str, Query(max_length=DONE_MOST)] = "") -> HTMLResponse:
+        return shown(done=done)
+
+    @routes.post("/telling")
+    def put(
+        name: Annotated[str, Form(max_length=32)],
+        urls: Annotated[str, Form(max_length=4000)],
+        kinds: Annotated[list[NewsKind] | None, Form()] = None,
+        quiet: Annotated[str, Form(max_length=11)] = "",
+        zone: Annotated[str, Form(max_length=60)] = "UTC",
+        cool_down_h: Annotated[float, Form(ge=0.1, le=720)] = 12.0,
+    ) -> Response:
+        listed = tuple(line.strip() for line in urls.splitlines() if line.strip())
+        chosen = tuple(map(str, kinds or ()))
+        person = PersonTold(listed, chosen, quiet.strip(), zone.strip() or "UTC", cool_down_h)
+        try:
+            send.check(listed)
+            people.put(home, name.strip(), person)
+        except ConfigError as error:
+            return shown(error=str(error), status=422)
+        return back(HERE, f"{name.strip()} is told from now on. Send a test.")
+
+    @routes.post("/telling/{name}/test")
+    def test(name: str) -> Response:
+        try:
+            desk.telling.test(name)
+        except (Refused, ConfigError) as error:
+            return shown(error=str(error), status=409)
+        return back(HERE, f"A test is on its way to {name}.")
+
+    @routes.post("/telling/{name}/remove")
+    def remove(name: str) -> Response:
+        try:
+            people.remove(home, name)
+        except (Refused, ConfigError) as error:
+            return shown(error=str(error), status=404)
+        return back(HERE, f"{name} is told nothing any more.")
