@@ -32,7 +32,7 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import groups, sample_row
+from server.dataset import groups, rollups, sample_row
 from server.dataset.folder import Dataset
 from server.dataset.groups import WalkGroup
 from server.dataset.sample_row import SampleRow, Split, next_version, version_of
@@ -102,6 +102,7 @@ def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[st
         "captured_at": row.timestamp,
         "changed_at": now_s,
         "body": body,
+        **rollups.values_of(row),
     }
 
 
@@ -256,7 +257,11 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
             update(db.samples)
             .where(db.samples.c.sample_id == row.sample_id)
             .values(
-                row_id=newest.row_id, version=version_of(newest), state=newest.state, body=sample_row.to_dict(newest)
+                row_id=newest.row_id,
+                version=version_of(newest),
+                state=newest.state,
+                body=sample_row.to_dict(newest),
+                **rollups.values_of(newest),
             )
         )
 

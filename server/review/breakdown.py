@@ -10,18 +10,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from server.dataset import pictures
+from server.dataset.judged import UNKNOWN as UNKNOWN
+from server.dataset.judged import field_of as field_of
 from server.dataset.sample_row import SampleRow
 from server.review import stats
 from server.review.stats import Group
 from shared.errors import DatasetError
 
 COVERAGE = ("environment", "lighting", "weather", "scenario")
-UNKNOWN = "(not known)"
 _DARK, _DIM = 50.0, 95.0  # mean grey of a picture, 0..255: street at night, dusk or indoors
 
 
@@ -61,12 +61,6 @@ def groups(rows: Sequence[SampleRow], light: Key) -> dict[str, tuple[Group, ...]
         if any(group.name != UNKNOWN for group in found):
             out[name] = tuple(found[: stats.MOST])
     return out
-
-
-def field_of(row: SampleRow, name: str) -> str:
-    """A coverage field of a row, wherever it stands."""
-    own: Any = getattr(row, name, None) or row.extra.get(name)
-    return own if isinstance(own, str) and own else UNKNOWN
 
 
 def light_of(folder: Path) -> Key:

@@ -16,14 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log, sample_row
 from server.dataset import wording as words
 from server.dataset.folder import Dataset
+from server.dataset.judged import said as said
 from server.dataset.sample_row import SampleRow, State, next_version
+from server.review import order
+from server.review.order import Place
 from shared.errors import Refused
 from shared.vocabulary import Reading
 
@@ -53,11 +56,6 @@ class PastDecision:
     action: str
     before: str
     after: str
-
-
-def said(row: SampleRow) -> str:
-    """What the device's guidance came to: what was heard, else what it worded and held back."""
-    return row.spoken or row.raw_output
 
 
 def proposal(row: SampleRow) -> str:
@@ -141,25 +139,23 @@ def listing(
     store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, offset: int = 0
 ) -> list[SampleRow]:
     """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first."""
-    table = db.samples
-    query = select(table.c.body)
-    if state != "all":
-        query = query.where(table.c.state == state)
-    if state in ("reviewed", "rejected"):
-        query = query.order_by(table.c.changed_at.desc(), table.c.sample_id)
-    else:
-        query = query.order_by(table.c.priority, table.c.captured_at.desc(), table.c.sample_id)
     with store.reading() as connection:
-        bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
-    return [sample_row.from_dict(body) for body in bodies]
+        return order.page(connection, state, limit=limit, offset=offset)
+
+
+def listing_after(
+    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, after: Place | None = None
+) -> tuple[list[SampleRow], Place | None]:
+    """The moments behind a place, in the order of `listing`, and the place of the last of them, None where the list
+    ends there. It costs the same anywhere in the list, and skips nothing where others decide meanwhile."""
+    with store.reading() as connection:
+        return order.behind(connection, state, limit=limit, after=after)
 
 
 def counts(store: Store) -> dict[str, int]:
     """How many moments stand in each state."""
-    table = db.samples
     with store.reading() as connection:
-        rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).all()
-    return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(rows)}
+        return order.counts(connection)
 
 
 def get(store: Store, sample_id: str) -> SampleRow | None:

@@ -25,7 +25,7 @@ from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotTeachable
 from server.ingest import counters
-from server.review import decisions, stats
+from server.review import decisions, figures
 from server.web import review
 from server.web.review import MAX_ROW_ID, Reviews
 from shared.clock import Clock
@@ -51,13 +51,6 @@ class ReviewRequest(BaseModel):
 def to_json(row: SampleRow) -> dict[str, Any]:
     """A row as the API gives it."""
     return {**sample_row.to_dict(row), "state": row.state}
-
-
-def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:
-    """How often guidance was right by what people confirmed; "audit" is the only unbiased share
-    (server.review.stats)."""
-    figures = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=reviewed)))
-    return {"all": figures["accuracy"], **{name: figures[name] for name in ("audit", "by_object", "by_model")}}
 
 
 def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], str | None] | None) -> APIRouter:
@@ -97,14 +90,14 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")
-    def figures() -> dict[str, Any]:
+    def statistics() -> dict[str, Any]:
         """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right, and
         what came in."""
         counts = decisions.counts(store)
         return {
             "counts": counts,
             "model": {"version": (model() if model else None) or ""},
-            "accuracy": _accuracy(store, counts["reviewed"]),
+            "accuracy": figures.accuracy(store),
             "intake": asdict(counters.figures(store, now_s=clock.utc_s())),
         }
 
