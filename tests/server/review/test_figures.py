@@ -127,6 +127,12 @@ def test_folds_of_an_older_version_are_counted_once_they_are_filled_and_a_cut_go
     assert rollups.fill(store) == 0
 
 
+def test_words_that_nothing_counts_any_more_are_nowhere(store: db.Store) -> None:
+    live(store, [row(1, "Stop, curb ahead.", "Caution, pole ahead."), 1])
+    with store.reading() as connection:
+        assert connection.execute(db.rollups.select()).all() == []
+
+
 def test_sums_that_do_not_agree_are_named_and_made_again(store: db.Store) -> None:
     live(store, [spread_out(row(n), n, True, True, "reviewed") for n in range(3)])
     good = figures.summary(store)

@@ -56,23 +56,26 @@ def triggers() -> list[str]:
     """The statements that make them, for SQLite."""
     changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in ("state", "marks", "cells"))
     added, taken = _counted("NEW", 1), _counted("OLD", -1)
+    # What counts nothing any more goes: a cell holds words, and those of an erased moment may stay nowhere.
+    emptied = f"DELETE FROM rollups WHERE moments = 0 AND cell IN (SELECT value FROM {_cells('OLD')});"  # noqa: S608
     return [
         f"CREATE TRIGGER rollups_added AFTER INSERT ON samples BEGIN {added} END",
-        f"CREATE TRIGGER rollups_taken AFTER DELETE ON samples BEGIN {taken} END",
+        f"CREATE TRIGGER rollups_taken AFTER DELETE ON samples BEGIN {taken} {emptied} END",
         "CREATE TRIGGER rollups_changed AFTER UPDATE OF state, marks, cells ON samples "
-        f"WHEN {changed} BEGIN {taken} {added} END",
+        f"WHEN {changed} BEGIN {taken} {added} {emptied} END",
     ]
+
+
+def _cells(row: str) -> str:
+    return f"json_each(json_insert({row}.cells, '$[#]', 'state:' || {row}.state))"
 
 
 def _counted(row: str, times: int) -> str:
     """Add the marks of a sample to each of its cells, or take them away."""
     values = ", ".join(f"{times} * ({bit.format(m=f'{row}.marks')})" for bit in _BITS)
     sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
-    cells = f"json_each(json_insert({row}.cells, '$[#]', 'state:' || {row}.state))"
     # WHERE true: without it SQLite reads ON CONFLICT as the ON of a join.
-    return (
-        f"INSERT INTO rollups SELECT value, {values} FROM {cells} WHERE true ON CONFLICT (cell) DO UPDATE SET {sums};"  # noqa: S608
-    )
+    return f"INSERT INTO rollups SELECT value, {values} FROM {_cells(row)} WHERE true ON CONFLICT (cell) DO UPDATE SET {sums};"  # noqa: S608
 
 
 def downgrade() -> None:
