@@ -24,6 +24,7 @@ from server.dataset import own_words
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.dataset.rollups import filling
 from server.dataset.view import LoadableView
 from server.identity import announced
 from server.identity.authority import Authority
@@ -98,7 +99,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering]
+        backgrounds = [transcription, publishing, viewing, ready, ordering, filling(store)]
         for background in backgrounds:
             background.start()
             stack.callback(background.close)

@@ -32,7 +32,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server.dataset.sample_row import SampleRow, fold, from_dict
+import msgspec
+
+from server.dataset.line_index import LineIndex
+from server.dataset.sample_row import SampleRow, fold, from_dict, number_in
 from shared import atomic, file_lock, topics
 from shared.errors import DatasetError
 
@@ -64,6 +67,16 @@ class Dataset:
     def rows(self) -> list[SampleRow]:
         """The newest row of every sample. Raises: DatasetError naming a line that can not be read."""
         return [row for row in fold(self.history()).values() if not row.erased]
+
+    def newest(self) -> Iterator[SampleRow]:
+        """The same one after the other, with flat memory, in the order in which they were written: at a million
+        moments a list takes gigabytes. The log is read as long as it is when this begins. Raises: as `rows`."""
+        with LineIndex(self.log) as index:
+            index.add(_heads(self.log))
+            for line in index.newest():
+                row = from_dict(json.loads(line), where=str(self.log))
+                if not row.erased:
+                    yield row
 
     def history(self, *, from_byte: int = 0) -> Iterator[SampleRow]:
         """Every row in the order written, from the line that starts at `from_byte`. Raises: DatasetError."""
@@ -181,6 +194,29 @@ def _blanked(line: bytes, blanked: Callable[[dict[str, Any]], Mapping[str, Any]]
     if len(text) >= len(line):
         raise ValueError(f"a line of {len(line)} bytes would become {len(text)}")
     return text.ljust(len(line) - 1) + b"\n"
+
+
+class _Head(msgspec.Struct):
+    """What tells rows apart: the rest of a line is not looked at, which takes a tenth of the time."""
+
+    row_id: str
+    sample_id: str
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def _heads(log: Path) -> Iterator[tuple[str, int, int, int]]:
+    """As LineIndex takes the rows of a log: of a moment the row with the highest number, then the last."""
+    at = 0
+    for where, line in log_lines(log):
+        try:
+            head = _HEAD.decode(line)
+        except msgspec.MsgspecError as error:
+            hint = "The file was changed by hand: restore it, or take that line out."
+            raise DatasetError(f"{where} is no row ({error}).", hint=hint) from None
+        yield head.sample_id, number_in(head.row_id), at, len(line)
+        at += len(line)
 
 
 def log_lines(log: Path, *, from_byte: int = 0) -> Iterator[tuple[str, bytes]]:

@@ -13,6 +13,7 @@ Rules that it keeps:
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,8 +23,10 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import judged, sample_row
+from shared.background import Background
 from shared.vocabulary import lexemes
 
+logger = logging.getLogger(__name__)
 AT_ONCE = 500
 """Folds in one transaction: about 50 ms."""
 
@@ -78,6 +81,18 @@ def fill(store: Store, *, wanted: Callable[[], bool] = lambda: True) -> int:
         if not wanted():
             break
     return filled
+
+
+def filling(store: Store) -> Background:
+    """`fill` beside a server's other work: pages are served meanwhile, and their statistics grow."""
+
+    def run() -> None:
+        filled = fill(store, wanted=lambda: not background.stopping.is_set())
+        if filled:
+            logger.warning("Counted %d moments of an older version for the statistics.", filled)
+
+    background = Background(run, name="rollups")
+    return background
 
 
 def _filled(connection: Connection, after: str) -> tuple[str | None, int]:

@@ -75,7 +75,8 @@ def _counted(row: str, times: int) -> str:
     values = ", ".join(f"{times} * ({bit.format(m=f'{row}.marks')})" for bit in _BITS)
     sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
     # WHERE true: without it SQLite reads ON CONFLICT as the ON of a join.
-    return f"INSERT INTO rollups SELECT value, {values} FROM {_cells(row)} WHERE true ON CONFLICT (cell) DO UPDATE SET {sums};"  # noqa: S608
+    selected = f"SELECT value, {values} FROM {_cells(row)} WHERE true"  # noqa: S608  names of ours
+    return f"INSERT INTO rollups {selected} ON CONFLICT (cell) DO UPDATE SET {sums};"
 
 
 def downgrade() -> None:
