@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from exporters.datasets.rows import LeftOut, Row
 from server.commands import handing_on
 from server.commands.opening import drawn, opened
 from server.labelling import footage
-from server.review.export import Wanted, choose, draw, objection
+from server.review.chosen import ChosenRows
+from server.review.export import Wanted, draw
 from server.review.nameless import nameless
 from shared import vocabulary
 from shared.clock import SystemClock
@@ -132,6 +133,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the export; returns the exit status."""
     _check_flags(options)
     check(options.out, force=options.force)  # before an hour of copying
+    rows: Sequence[Row]
     rows, left_out = _from_labels(options) if options.labels else _from_server(options)
     if options.format == "vsr":
         rows = timed(rows, left_out)
@@ -158,7 +160,7 @@ def _check_flags(options: argparse.Namespace) -> None:
         raise Refused("An export may not lie in the dataset itself.", hint="Name another folder with --out.")
 
 
-def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
+def _from_server(options: argparse.Namespace) -> tuple[Sequence[Row], LeftOut]:
     agreed = handing_on.agreed(options.home)
     wanted = Wanted(
         only=options.only,
@@ -168,12 +170,11 @@ def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
         for_others=options.audience == "others",
         agreed=agreed,
     )
-    with opened(options.home) as (_store, dataset):
-        rows = dataset.rows()
-        leaving = [row for row in rows if not objection(row, wanted)]
-        if not wanted.for_others and (note := handing_on.own_use(leaving, agreed)):
-            print(note, file=sys.stderr)
-        return choose(rows, wanted, dataset.folder)
+    with opened(options.home) as (store, dataset):
+        rows = ChosenRows.of(store, wanted, dataset.folder)
+    if not wanted.for_others and (note := handing_on.own_use(rows.not_agreed, len(rows))):
+        print(note, file=sys.stderr)
+    return rows, rows.left_out
 
 
 def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
@@ -186,7 +187,7 @@ def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
     return rows, left_out
 
 
-def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
+def timed(rows: Sequence[Row], left_out: LeftOut) -> list[Row]:
     """The rows with their clips' real length and rate; those whose clip can not be played are left out."""
     out = []
     for row in rows:
@@ -201,7 +202,7 @@ def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
     return out
 
 
-def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
+def _write(options: argparse.Namespace, rows: Sequence[Row], left_out: LeftOut) -> int:
     """Returns how many rows were written; writes nothing where there are none."""
     writer = WRITERS[options.format]
     if options.format == "conversations":
@@ -230,7 +231,7 @@ def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> i
     return written
 
 
-def _watched(rows: list[Row]) -> Iterator[Row]:
+def _watched(rows: Sequence[Row]) -> Iterator[Row]:
     progress = drawn(len(rows), sys.stderr)
     for done, row in enumerate(rows, start=1):
         progress(done)

@@ -7,13 +7,14 @@ all                as pending                     ix_samples_all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from server.database import store as db
+from server.database.store import Store
 from server.dataset import rollups, sample_row
 from server.dataset.sample_row import SampleRow, State
 
@@ -57,6 +58,14 @@ def behind(
     places = [Place(*row) for row in connection.execute(listed_from(state, after).limit(limit + 1))]
     rows = _rows(connection, [place.sample_id for place in places[:limit]])
     return rows, places[limit - 1] if len(places) > limit else None
+
+
+def each(store: Store, states: Sequence[State]) -> Iterator[SampleRow]:
+    """Every moment in one of these states, by id, with flat memory, as they were at the beginning."""
+    query = select(_S.sample_id, _S.body).where(_S.state.in_(states)).order_by(_S.sample_id)
+    with store.reading() as connection:
+        for sample_id, body in connection.execute(query.execution_options(yield_per=500)):
+            yield sample_row.from_dict(body, where=f"sample {sample_id}")
 
 
 def listed_from(state: Listed, after: Place | None) -> Select[Any]:
