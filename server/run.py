@@ -30,6 +30,7 @@ from server.dataset import own_words
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.dataset.rollups import filling
 from server.dataset.view import LoadableView
 from server.identity import announced
 from server.identity.authority import Authority
@@ -165,6 +166,7 @@ def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, co
         Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view"),
         Background.every(ranking.EVERY_S, rank, name="queue", at_once=True),
         Background.every(rereading.EVERY_S, reread, name="words", at_once=True),
+        filling(store),
     ]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from server.admin.nights import NightRun
+from server.dataset import judged
 from server.dataset.sample_row import SampleRow
 from server.releases.registry import RegisteredModel
 from server.review import stats
@@ -101,7 +102,7 @@ def progress(
 
 
 def _week(row: SampleRow) -> str:
-    return stats.span_of(row.timestamp, by="week")
+    return judged.span_of(row.timestamp, by="week")
 
 
 def compared(weeks: Sequence[Group]) -> WeeksCompared:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server.dataset.judged import wording as judged_words
 from server.dataset.sample_row import SampleRow
 from server.releases.registry import CHAMPION, PREVIOUS, AliasChange, RegisteredModel, Registry, unjudged, verdict_of
-from server.review import stats
 from server.review.stats import ReviewedShare
 from shared.errors import BundleError
 
@@ -131,6 +131,6 @@ def shadow(rows: Iterable[SampleRow], version: str) -> ShadowResult | None:
     own = [row for row in rows if row.teacher == f"shadow {version}"]
     if not own:
         return None
-    judged = [stats.wording(row.teacher_wording) == stats.wording(row.ground_truth) for row in own if row.reviewed]
+    judged = [judged_words(row.teacher_wording) == judged_words(row.ground_truth) for row in own if row.reviewed]
     sure = sum(row.teacher_disagreement >= CONTRADICTS_FROM for row in own)
     return ShadowResult(len(own), sure, ReviewedShare(sum(judged), len(judged)))

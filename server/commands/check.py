@@ -9,6 +9,7 @@ from dataclasses import asdict
 from server import config
 from server.commands.opening import add_json, print_json, size
 from server.maintenance.check import CheckReport, check
+from server.maintenance.check_display import CheckDisplay
 from server.maintenance.findings import HomeFinding
 from shared.clock import SystemClock
 
@@ -29,6 +30,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="mend it, each side from the other, and name what was done; no server may run meanwhile",
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the files where a look was cut off, with what it had found"
+    )
     add_json(parser, "the findings")
     parser.set_defaults(run=run)
 
@@ -36,9 +40,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Check, and tell."""
     config.load(options.home)
-    report = check(options.home, SystemClock(), repair=options.repair, progress=_progress)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    with CheckDisplay() as display:
+        try:
+            report = check(options.home, SystemClock(), repair=options.repair, resume=options.resume, to=display.show)
+        except KeyboardInterrupt:
+            if not options.repair:
+                print("Go on from here: waycue-server check --resume", file=sys.stderr)
+            raise
     if options.json:
         print_json(to_dict(report))
     else:
@@ -90,8 +98,3 @@ def _group(findings: list[HomeFinding]) -> list[str]:
 def _line(finding: HomeFinding) -> str:
     why = f" ({finding.why})" if finding.why else ""
     return f"{finding.what}: {finding.name}{why}" + (f": {finding.done}" if finding.done else "")
-
-
-def _progress(done: int) -> None:
-    if sys.stderr.isatty() and done % 100 == 0:
-        print(f"\r{done} files read", end="", file=sys.stderr, flush=True)

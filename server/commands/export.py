@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,8 @@ from server.commands.opening import drawn, opened
 from server.consent import register as consent
 from server.labelling import footage
 from server.privacy import exports
-from server.review.export import Wanted, choose, draw, names_of, objection
+from server.review.chosen import ChosenRows
+from server.review.export import Wanted, draw
 from server.review.nameless import nameless
 from shared import vocabulary
 from shared.clock import SystemClock
@@ -135,10 +136,12 @@ def run(options: argparse.Namespace) -> int:
     """Write the export; returns the exit status."""
     _check_flags(options)
     check(options.out, force=options.force)  # before an hour of copying
+    rows: Sequence[Row]
     rows, left_out = _from_labels(options) if options.labels else _from_server(options)
+    sample_ids = rows.sample_ids if isinstance(rows, ChosenRows) else []
     if options.format == "vsr":
         rows = timed(rows, left_out)
-    with TemporaryDirectory(prefix="waycue-export-") as scratch, _registered(options, rows):
+    with TemporaryDirectory(prefix="waycue-export-") as scratch, _registered(options, sample_ids):
         rows = _anonymous(options, rows, Path(scratch), left_out) if options.anonymous else rows
         written = _write(options, rows, left_out) if rows else 0
     for reason, number in sorted(left_out.items()):
@@ -161,7 +164,7 @@ def _check_flags(options: argparse.Namespace) -> None:
         raise Refused("An export may not lie in the dataset itself.", hint="Name another folder with --out.")
 
 
-def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
+def _from_server(options: argparse.Namespace) -> tuple[Sequence[Row], LeftOut]:
     agreed = handing_on.agreed(options.home)
     wanted = Wanted(
         only=options.only,
@@ -172,15 +175,13 @@ def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
         agreed=agreed,
     )
     with opened(options.home) as (store, dataset):
-        rows = dataset.rows()
-        wanted = replace(wanted, consents=consent.read(store))
-        leaving = [row for row in rows if not objection(row, wanted)]
-        if not wanted.for_others and (note := handing_on.own_use(leaving, agreed)):
-            print(note, file=sys.stderr)
-        return choose(rows, wanted, dataset.folder)
+        rows = ChosenRows.of(store, replace(wanted, consents=consent.read(store)), dataset.folder)
+    if not wanted.for_others and (note := handing_on.own_use(rows.not_agreed, len(rows))):
+        print(note, file=sys.stderr)
+    return rows, rows.left_out
 
 
-def _anonymous(options: argparse.Namespace, rows: list[Row], scratch: Path, left_out: LeftOut) -> list[Row]:
+def _anonymous(options: argparse.Namespace, rows: Sequence[Row], scratch: Path, left_out: LeftOut) -> list[Row]:
     """Without names, and without the people that can be found."""
     from server.privacy import anonymous, blurring
     from server.releases.registry import Registry
@@ -200,9 +201,9 @@ def _anonymous(options: argparse.Namespace, rows: list[Row], scratch: Path, left
 
 
 @contextmanager
-def _registered(options: argparse.Namespace, rows: list[Row]) -> Iterator[None]:
+def _registered(options: argparse.Namespace, sample_ids: Sequence[str]) -> Iterator[None]:
     """Written down, so that a deletion finds it."""
-    if options.labels or not rows:
+    if not sample_ids:
         yield
         return
     about = exports.MadeExport(
@@ -212,11 +213,8 @@ def _registered(options: argparse.Namespace, rows: list[Row]) -> Iterator[None]:
         anonymous=options.anonymous,
         at=SystemClock().utc_s(),
     )
-    with opened(options.home) as (store, dataset):
-        names = names_of(dataset.rows())
-        chosen = {row.name for row in rows}
-        with exports.noted(store, about, [sample_id for sample_id, name in names.items() if name in chosen]):
-            yield
+    with opened(options.home) as (store, _dataset), exports.noted(store, about, sample_ids):
+        yield
 
 
 def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
@@ -229,7 +227,7 @@ def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
     return rows, left_out
 
 
-def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
+def timed(rows: Sequence[Row], left_out: LeftOut) -> list[Row]:
     """The rows with their clips' real length and rate; those whose clip can not be played are left out."""
     out = []
     for row in rows:
@@ -244,7 +242,7 @@ def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
     return out
 
 
-def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
+def _write(options: argparse.Namespace, rows: Sequence[Row], left_out: LeftOut) -> int:
     """Returns how many rows were written; writes nothing where there are none."""
     writer = WRITERS[options.format]
     if options.format == "conversations":
@@ -273,7 +271,7 @@ def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> i
     return written
 
 
-def _watched(rows: list[Row]) -> Iterator[Row]:
+def _watched(rows: Sequence[Row]) -> Iterator[Row]:
     progress = drawn(len(rows), sys.stderr)
     for done, row in enumerate(rows, start=1):
         progress(done)

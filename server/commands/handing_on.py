@@ -11,8 +11,6 @@ from exporters.datasets import card, hub
 from exporters.datasets.card import DatasetCard
 from exporters.datasets.rows import SPLITS, Row
 from server import config
-from server.dataset.sample_row import SampleRow
-from server.review.export import may_leave
 
 _LOAD = {"lerobot": 'LeRobotDataset("waycue/walks", root=FOLDER)', "coco": "", "sqlite": ""}
 COLUMNS = {
@@ -58,13 +56,12 @@ def agreed(home: Path) -> frozenset[str]:
     return frozenset(name.strip() for name in names if name.strip())
 
 
-def own_use(rows: Sequence[SampleRow], names: frozenset[str]) -> str:
-    """What is said where an export is for oneself; "" = all of it may be handed on."""
-    stays = sum(not may_leave(row, names) for row in rows)
+def own_use(stays: int, count: int) -> str:
+    """What is said where an export is for oneself; "" = all of it may be handed on. stays: moments that may not be"""
     if not stays:
         return ""
     return (
-        f"For your own use only: {stays} of {len(rows)} moments are of wearers who have not agreed that they leave "
+        f"For your own use only: {stays} of {count} moments are of wearers who have not agreed that they leave "
         "this server. What may be handed on: --for others"
     )
 

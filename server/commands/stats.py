@@ -9,10 +9,10 @@ from pathlib import Path
 
 from server.commands import stats_page
 from server.commands.opening import add_json, opened, print_json, size
-from server.dataset import own_words
+from server.dataset import own_words, rollups
 from server.ingest import counters
 from server.ingest.counters import Figures
-from server.review import breakdown, patterns, stats
+from server.review import breakdown, figures, order, patterns, stats
 from server.review.breakdown import Contributor
 from server.review.patterns import ErrorPattern, MissingWord
 from server.review.stats import Group, ReviewedShare, Summary
@@ -49,12 +49,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Print the statistics of a server's home."""
     with opened(options.home) as (store, dataset):
-        rows = dataset.rows()
-        summary = stats.summary(rows, by=options.by)
-        groups = breakdown.groups(rows, breakdown.light_of(dataset.folder))
+        rollups.fill(store)
+        summary, people = figures.summary(store, by=options.by), figures.contributors(store)
+        groups = figures.groups(store)
+        light = breakdown.by_light(order.each(store, ("reviewed",)), breakdown.light_of(dataset.folder))
+        groups |= {"by_light": light} if light else {}
         used = stats.storage(options.home)
         intake = counters.figures(store, now_s=SystemClock().utc_s())
-        errors, words, people = patterns.find(rows), patterns.missing_words(rows), breakdown.contributors(rows)
+        errors = patterns.find(order.each(store, ("reviewed",)))
+        words = patterns.missing_words(order.each(store, ("pending", "rejected")))
         if options.html:
             page = stats_page.render(summary, groups, errors, words, people, folder=dataset.folder)
             atomic.write_bytes(options.html, page.encode())

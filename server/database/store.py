@@ -121,7 +121,8 @@ dataset_rows = Table(
     Column("body", JSON, nullable=False),
     Column("logged", Boolean, nullable=False),  # the line is in metadata.jsonl and synced
 )
-Index("ix_dataset_rows_logged", dataset_rows.c.logged)
+# Partial: a row waits for its log for milliseconds, and nobody asks for the others.
+Index("ix_dataset_rows_waiting", dataset_rows.c.logged, sqlite_where=dataset_rows.c.logged.is_(False))
 Index("ix_dataset_rows_sample_id", dataset_rows.c.sample_id)
 
 log_state = Table(
@@ -146,10 +147,17 @@ samples = Table(
     Column("changed_at", Float, nullable=False),
     Column("body", JSON, nullable=False),  # the newest row
     Column("wearer", String(96), Computed(_WHOSE, persisted=False)),  # server.consent.terms.wearer_of
+    Column("model", String(96), nullable=False, server_default=""),  # the version that guided, "" = none
+    Column("marks", Integer, nullable=False, server_default="0"),  # bits: see server.dataset.judged
+    Column("cells", JSON, nullable=False, server_default="[]"),  # the rollups that this moment counts in
 )
 Index("ix_samples_wearer", samples.c.wearer, samples.c.state, samples.c.priority, samples.c.captured_at)
-Index("ix_samples_queue", samples.c.state, samples.c.priority, samples.c.captured_at)
-Index("ix_samples_walk_id", samples.c.walk_id, samples.c.captured_at)
+# Each is the order of one list, so that a page is read where it stands and no list is sorted.
+Index("ix_samples_listed", samples.c.state, samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
+Index("ix_samples_decided", samples.c.state, samples.c.changed_at.desc(), samples.c.sample_id)
+Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
+Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
+Index("ix_samples_model", samples.c.model, samples.c.captured_at)
 
 reviews = Table(
     "reviews",
@@ -431,6 +439,27 @@ storage_days = Table(
     Column("day", String(10), primary_key=True),  # UTC, YYYY-MM-DD
     Column("used", BigInteger, nullable=False),  # bytes of the whole home
     Column("free", BigInteger, nullable=False),
+)
+
+rollups = Table(
+    "rollups",  # sums over samples, kept by triggers (migration 0011) in the transaction that changes a sample
+    metadata,
+    Column("cell", Text, primary_key=True),  # "kind:name": server.dataset.judged, and "state:..."
+    Column("moments", Integer, nullable=False),
+    Column("corrections", Integer, nullable=False),
+    Column("judged", Integer, nullable=False),
+    Column("correct", Integer, nullable=False),
+    Column("audit_judged", Integer, nullable=False),
+    Column("audit_correct", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+rollup_state = Table(
+    "rollup_state",
+    metadata,
+    Column("rules", String(64), primary_key=True),  # by which the cells of samples were made
+    Column("after", String(96), nullable=False),  # samples up to this one have them
+    Column("whole", Boolean, nullable=False),  # all samples have them
 )
 
 

@@ -29,10 +29,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.dataset.sample_row import SampleRow, fold, from_dict
+import msgspec
+
+from server.dataset.line_index import LineIndex
+from server.dataset.sample_row import SampleRow, fold, from_dict, number_in
 from shared import atomic, file_lock, topics
 from shared.errors import DatasetError
 
@@ -64,6 +68,16 @@ class Dataset:
     def rows(self) -> list[SampleRow]:
         """The newest row of every sample. Raises: DatasetError naming a line that can not be read."""
         return [row for row in fold(self.history()).values() if not row.erased]
+
+    def newest(self) -> Iterator[SampleRow]:
+        """The same one after the other, with flat memory, in the order in which they were written: at a million
+        moments a list takes gigabytes. The log is read as long as it is when this begins. Raises: as `rows`."""
+        with LineIndex(self.log) as index:
+            index.add((head.sample_id, number_in(head.row_id), head.at, head.size) for head in heads(self.log))
+            for line in index.newest():
+                row = from_dict(json.loads(line), where=str(self.log))
+                if not row.erased:
+                    yield row
 
     def history(self, *, from_byte: int = 0) -> Iterator[SampleRow]:
         """Every row in the order written, from the line that starts at `from_byte`. Raises: DatasetError."""
@@ -181,6 +195,40 @@ def _blanked(line: bytes, blanked: Callable[[dict[str, Any]], Mapping[str, Any]]
     if len(text) >= len(line):
         raise ValueError(f"a line of {len(line)} bytes would become {len(text)}")
     return text.ljust(len(line) - 1) + b"\n"
+
+
+class _Ids(msgspec.Struct):
+    row_id: str
+    sample_id: str
+
+
+_IDS = msgspec.json.Decoder(_Ids)
+
+
+@dataclass(frozen=True, slots=True)
+class RowHead:
+    """What tells the rows of a log apart, and where each stands. The rest of a line is not looked at, which takes a
+    tenth of the time."""
+
+    row_id: str
+    sample_id: str
+    at: int
+    size: int
+
+
+def heads(log: Path, *, up_to: int | None = None) -> Iterator[RowHead]:
+    """The rows of metadata.jsonl. up_to: bytes of it that are looked at. Raises: DatasetError."""
+    at = 0
+    for where, line in log_lines(log):
+        if up_to is not None and at >= up_to:
+            return
+        try:
+            ids = _IDS.decode(line)
+        except msgspec.MsgspecError as error:
+            hint = "The file was changed by hand: restore it, or take that line out."
+            raise DatasetError(f"{where} is no row ({error}).", hint=hint) from None
+        yield RowHead(ids.row_id, ids.sample_id, at, len(line))
+        at += len(line)
 
 
 def log_lines(log: Path, *, from_byte: int = 0) -> Iterator[tuple[str, bytes]]:

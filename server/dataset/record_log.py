@@ -25,11 +25,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 
 from server.database import store as db
 from server.dataset import row_log, wishes
 from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
+from server.dataset.line_index import LineIndex
 from shared import topics
 from shared.errors import DatasetError
 
@@ -90,27 +91,32 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
 
 
 def facts(connection: Connection) -> Iterator[dict[str, Any]]:
-    """What the database knows, as the lines that say so, in the order received."""
+    """What the database knows, as the lines that say so, roughly in the order received: that of the tables, which no
+    sorting holds up."""
     r, p = db.records, db.parts
-    for row in connection.execute(select(r).order_by(r.c.received_at)).mappings():
+    for row in _streamed(connection, select(r)):
         yield line_about("record", row)
-    for row in connection.execute(select(p).order_by(p.c.received_at)).mappings():
+    for row in _streamed(connection, select(p)):
         yield line_about("part", row)
     for row in connection.execute(select(db.erasures).order_by(db.erasures.c.received_at)).mappings():
         yield line_about("erasure", {**row, "record_id": row["erase_id"]})
-    heard = select(r).where(r.c.transcript.is_not(None)).order_by(r.c.received_at)
-    for row in connection.execute(heard).mappings():
+    for row in _streamed(connection, select(r).where(r.c.transcript.is_not(None))):
         sure, proposal = row["heard_confidence"] or 0.0, row["proposal"] or ""
         yield line_about("heard", {**row, "heard_confidence": sure, "proposal": proposal})
 
 
+def _streamed(connection: Connection, query: Select[Any]) -> Iterable[RowMapping]:
+    return connection.execute(query.execution_options(yield_per=1000)).mappings()
+
+
 def take_in(connection: Connection, lines: Iterable[Line]) -> tuple[int, set[tuple[str, str]]]:
-    """Write into the database what it lacks of `lines`.
+    """Write into the database what it lacks of `lines`, of which there is one about each thing, in the order of
+    `newest`.
 
     Returns how many changed something, and the (device, record id) that they are about.
     """
     changed, about = 0, set[tuple[str, str]]()
-    for line in newest(lines):
+    for line in lines:
         if _taken(connection, line):
             changed += 1
             about.add((line["device"], line["record_id"]))
@@ -126,7 +132,7 @@ def catch_up(connection: Connection, dataset: Dataset, known_size: int) -> set[t
     size = dataset.records.stat().st_size if dataset.records.exists() else 0
     if size <= known_size:
         return set()
-    _, about = take_in(connection, read(dataset.records, from_byte=known_size))
+    _, about = take_in(connection, newest(read(dataset.records, from_byte=known_size)))
     row_log.remember_size(connection, RECORDS_NAME, size)
     return about
 
@@ -139,6 +145,39 @@ def newest(lines: Iterable[Line]) -> Sequence[Line]:
         last[key_of(line)] = line
     # What was heard in a correction is written into its record's row, so that must be there first.
     return sorted(last.values(), key=lambda line: line["what"] == "heard")
+
+
+def name_of(line: Line) -> str:
+    """`key_of` as one text."""
+    return " ".join(key_of(line))  # no name has a blank in it
+
+
+def index_of(path: Path, *, up_to: int | None = None) -> LineIndex:
+    """Where the newest line about each thing stands, with flat memory. up_to: bytes of the log that are looked at
+
+    raises: DatasetError naming a line that cannot be read
+    """
+    index = LineIndex(path)
+    index.add(_places(path, up_to))
+    return index
+
+
+def _places(path: Path, up_to: int | None) -> Iterator[tuple[str, int, int, int]]:
+    at = 0
+    for where, text in log_lines(path):
+        if up_to is not None and at >= up_to:
+            return
+        yield name_of(parse(text, where=where)), 0, at, len(text)
+        at += len(text)
+
+
+def in_order(index: LineIndex) -> Iterator[Line]:
+    """The newest line about everything, as `newest` orders them."""
+    for heard in (False, True):
+        for text in index.newest():
+            line = json.loads(text)
+            if (line["what"] == "heard") == heard:
+                yield line
 
 
 def _taken(connection: Connection, line: Line) -> bool:

@@ -1,17 +1,22 @@
 """What a start does first: the database and the dataset folder are brought to say the same, each from the other.
 
-A crash leaves at most a few lines apart; a lost database or an older file may be all of them. Idempotent, and safe
-beside other processes on the same home.
+A crash leaves at most a few lines apart, and the remembered lengths of the logs tell which: a start reads these and
+nothing else, and holds nobody up. Where a log is shorter than remembered, or the database is new, all is read. Whether
+the parts that are not read are as they were is for `check`. Idempotent, and safe beside other processes on one home.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from server.database.store import Store
 from server.dataset import record_log, row_log
 from server.dataset.folder import RECORDS_NAME, Dataset
+from server.dataset.line_index import LineIndex
 from server.dataset.merge import Merge
 from shared.clock import Clock
 
@@ -38,7 +43,7 @@ def recover(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, thoro
 
     raises: DatasetError where a log holds a line that cannot be read, OSError
     """
-    appended, taken_in = row_log.reconcile(store, dataset, now_s=clock.utc_s())
+    appended, taken_in = row_log.reconcile(store, dataset, now_s=clock.utc_s(), thoroughly=thoroughly)
     facts_appended, facts_taken_in, about = _facts(store, dataset, thoroughly=thoroughly)
     keys = sorted(about)
     for start in range(0, len(keys), RECOMPOSED_AT_ONCE):
@@ -55,17 +60,34 @@ def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, in
         known_size = row_log.remembered_size(connection, RECORDS_NAME)
         if size == known_size != 0 and not thoroughly:
             return 0, 0, set()
-        behind = size < known_size or size == 0 or thoroughly  # the file may lack what the database has
-        lines = list(record_log.read(dataset.records, from_byte=0 if behind else known_size))
-        taken_in, about = record_log.take_in(connection, lines)
-        missing = _lacking(lines, list(record_log.facts(connection))) if behind else []
-        if missing:
-            size = dataset.append_records(missing)
-        row_log.remember_size(connection, RECORDS_NAME, size)
-    return len(missing), taken_in, about
+        if size > known_size > 0 and not thoroughly:
+            lines = record_log.newest(record_log.read(dataset.records, from_byte=known_size))
+            appended, (taken_in, about) = 0, record_log.take_in(connection, lines)
+        else:  # the file may lack what the database has
+            appended, taken_in, about = _all_facts(connection, dataset)
+        row_log.remember_size(connection, RECORDS_NAME, _size(dataset))
+    return appended, taken_in, about
 
 
-def _lacking(lines: list[dict[str, object]], facts: list[dict[str, object]]) -> list[dict[str, object]]:
-    newest = (line for line in record_log.newest(lines) if line["what"] not in record_log.NO_FACTS)
-    there = {record_log.key_of(line): line for line in newest}
-    return [fact for fact in facts if not record_log.same(fact, there.get(record_log.key_of(fact)))]
+def _size(dataset: Dataset) -> int:
+    return dataset.records.stat().st_size if dataset.records.exists() else 0
+
+
+def _all_facts(connection: Connection, dataset: Dataset) -> tuple[int, int, set[tuple[str, str]]]:
+    """Both sides in full, line by line."""
+    with record_log.index_of(dataset.records) as index:
+        taken_in, about = record_log.take_in(connection, record_log.in_order(index))
+        missing = (fact for fact in record_log.facts(connection) if not _has(index, fact))
+        appended = 0
+        for some in row_log.in_batches(missing, row_log.AT_ONCE):
+            dataset.append_soon(dataset.records, some)
+            appended += len(some)
+    if appended:
+        dataset.sync_log(dataset.records)
+    return appended, taken_in, about
+
+
+def _has(index: LineIndex, fact: record_log.Line) -> bool:
+    line = index.take(record_log.name_of(fact))
+    known = None if line is None else json.loads(line)
+    return known is not None and known["what"] not in record_log.NO_FACTS and record_log.same(fact, known)

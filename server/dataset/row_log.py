@@ -18,26 +18,44 @@ holds the right to append all the time:
 
 After a crash between 2 and 3 the files have lines that the database lacks: the next writer's `catch_up` takes them in.
 
-`reconcile` runs at every open and also takes in rows that only the file has (a database that was lost or put back from
-a backup). Nothing is ever taken out of the file.
+`reconcile` runs at every start, and looks only at what the file's length and the rows that wait tell of: a start costs
+the same at a thousand rows and at millions. Where the file is shorter than remembered, or the database is new, and for
+`check --repair`, all of the file is read: rows that only it has are taken in (a database that was lost or put back from
+a backup), and those that only the database has are appended. Nothing is ever taken out of the file.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    exists,
+    insert,
+    select,
+    update,
+)
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import groups, sample_row, sought
+from server.dataset import groups, rollups, sample_row, sought
 from server.dataset.folder import Dataset
 from server.dataset.groups import WalkGroup
 from server.dataset.sample_row import SampleRow, Split, next_version, version_of
 
 ALONE = WalkGroup()
+AT_ONCE = 500  # SQLite takes a bounded number of values in one statement
+Item = TypeVar("Item")
 _LOG = "metadata.jsonl"
 # Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, what a teacher on
 # the server contradicts, doubt, the rest.
@@ -113,6 +131,7 @@ def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[st
         "captured_at": row.timestamp if row.timestamp <= now_s + AHEAD_S else now_s,
         "changed_at": now_s,
         "body": body,
+        **rollups.values_of(row),
     }
 
 
@@ -194,58 +213,111 @@ def flush(store: Store, dataset: Dataset, *, now_s: float) -> None:
 def catch_up(connection: Connection, dataset: Dataset, *, now_s: float) -> dict[str, int]:
     """Inside a transaction, and inside `dataset.appending()`: make metadata.jsonl and the database say the same.
 
-    Returns the remembered lengths of all logs, by name.
+    Only what the remembered length and the rows that wait tell of is looked at: that costs the same however long the
+    log is. Returns the remembered lengths of all logs, by name.
     """
-    standing = connection.execute(_STANDING).all()
-    sizes = {name: int(size) for name, size, _ in standing}
-    waits = standing[0][2] if standing else True
-    size, known_size = _size(dataset), sizes.get(_LOG, 0)
-    if size != known_size or waits:
-        # A shorter file was replaced by an older one: read all of it.
-        from_byte = None if size == known_size else known_size if size > known_size else 0
-        _align(connection, dataset, from_byte=from_byte, now_s=now_s)
-    return sizes
+    standing = _standing(connection)
+    if standing.from_byte(dataset) is not None or standing.waits:
+        _align(connection, dataset, from_byte=standing.from_byte(dataset), now_s=now_s)
+    return standing.sizes
 
 
-_STANDING = select(
-    db.log_state.c.name,
-    db.log_state.c.size_bytes,
-    select(exists().where(db.dataset_rows.c.logged.is_(False))).scalar_subquery(),
-)
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What the database says about the logs."""
+
+    sizes: dict[str, int]
+    waits: bool
+    """Rows wait for metadata.jsonl."""
+
+    def from_byte(self, dataset: Dataset) -> int | None:
+        """From where on metadata.jsonl has lines that the database may lack; None = from nowhere. A shorter file was
+        replaced by an older one: all of it is read."""
+        size, known = _size(dataset), self.sizes.get(_LOG, 0)
+        return None if size == known else known if size > known else 0
 
 
-def reconcile(store: Store, dataset: Dataset, *, now_s: float) -> tuple[int, int]:
+def _standing(connection: Connection) -> _Standing:
+    found = connection.execute(_STANDING).all()
+    waits = bool(found[0][2]) if found else bool(connection.execute(select(_WAITS)).scalar())
+    return _Standing({name: int(size) for name, size, _ in found}, waits)
+
+
+_WAITS = exists().where(db.dataset_rows.c.logged.is_(False))
+_STANDING = select(db.log_state.c.name, db.log_state.c.size_bytes, select(_WAITS).scalar_subquery())
+
+
+def reconcile(store: Store, dataset: Dataset, *, now_s: float, thoroughly: bool = True) -> tuple[int, int]:
     """Repair what a crash left apart. Idempotent. Returns (rows appended to the file, rows taken in from the file).
 
+    thoroughly: read the whole file, also where its length is the remembered one
     raises: DatasetError where the file holds a line that can not be read.
     """
     with dataset.appending(), store.writing() as connection:
-        return _align(connection, dataset, from_byte=0, now_s=now_s)
+        standing = _standing(connection)
+        from_byte = 0 if thoroughly else standing.from_byte(dataset)
+        if from_byte is None and not standing.waits:
+            return 0, 0
+        return _align(connection, dataset, from_byte=from_byte, now_s=now_s)
+
+
+_IN_FILE = Table("in_file", MetaData(), Column("row_id", String(128), primary_key=True), prefixes=["TEMPORARY"])
+"""The rows of the part of the file that was read. On disk where there are many: memory stays flat."""
 
 
 def _align(connection: Connection, dataset: Dataset, *, from_byte: int | None, now_s: float) -> tuple[int, int]:
     """Take in the file's rows from there on (None = they are known), and append the rows that wait for the file."""
-    table = db.dataset_rows
-    in_file, taken = set[str](), 0
-    if from_byte is not None:
-        known = dict(connection.execute(select(table.c.row_id, table.c.logged)).all())
-        for row in dataset.history(from_byte=from_byte):
-            in_file.add(row.row_id)
-            if row.row_id not in known:
-                _take_in(connection, row, now_s=now_s)
-                known[row.row_id] = True
-                taken += 1
-        for row_id in known.keys() - in_file if from_byte == 0 else ():
-            if known[row_id]:
-                connection.execute(update(table).where(table.c.row_id == row_id).values(logged=False))
-    waiting = connection.execute(
-        select(table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
-    ).all()
-    missing = [row.body for row in waiting if row.row_id not in in_file]
-    size = dataset.append(missing) if missing else _size(dataset)
+    table, taken = db.dataset_rows, 0
+    _IN_FILE.create(connection)
+    try:
+        if from_byte is not None:
+            for some in in_batches(dataset.history(from_byte=from_byte), AT_ONCE):
+                taken += _take_in_some(connection, some, now_s=now_s)
+        in_file = table.c.row_id.in_(select(_IN_FILE.c.row_id))
+        if from_byte == 0:
+            connection.execute(update(table).where(table.c.logged.is_(True), ~in_file).values(logged=False))
+        appended = _append_waiting(connection, dataset, ~in_file)
+    finally:
+        _IN_FILE.drop(connection)
     connection.execute(update(table).where(table.c.logged.is_(False)).values(logged=True))
-    remember_size(connection, _LOG, size)
-    return len(missing), taken
+    remember_size(connection, _LOG, _size(dataset))
+    return appended, taken
+
+
+def _take_in_some(connection: Connection, rows: Sequence[SampleRow], *, now_s: float) -> int:
+    """Rows of the file, of which the database may know some; how many it did not."""
+    table, taken = db.dataset_rows, 0
+    ids = {row.row_id for row in rows}
+    known = set(connection.execute(select(table.c.row_id).where(table.c.row_id.in_(ids))).scalars())
+    noted = set(connection.execute(select(_IN_FILE.c.row_id).where(_IN_FILE.c.row_id.in_(ids))).scalars())
+    for row in rows:
+        if row.row_id not in known:
+            _take_in(connection, row, now_s=now_s)
+            known.add(row.row_id)
+            taken += 1
+    if ids - noted:
+        connection.execute(insert(_IN_FILE), [{"row_id": row_id} for row_id in ids - noted])
+    return taken
+
+
+def _append_waiting(connection: Connection, dataset: Dataset, missing: ColumnElement[bool]) -> int:
+    """Add the rows that wait and are not in the file, durably; how many."""
+    table, appended = db.dataset_rows, 0
+    query = select(table.c.body).where(table.c.logged.is_(False), missing).order_by(table.c.seq)
+    bodies = connection.execute(query.execution_options(yield_per=AT_ONCE)).scalars()
+    for some in in_batches(bodies, AT_ONCE):
+        dataset.append_soon(dataset.log, some)
+        appended += len(some)
+    if appended:
+        dataset.sync_log(dataset.log)
+    return appended
+
+
+def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """The items in lists of `most`, the last of them shorter."""
+    rest = iter(items)
+    while some := list(islice(rest, most)):
+        yield some
 
 
 def _size(dataset: Dataset) -> int:
@@ -267,7 +339,11 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
             update(db.samples)
             .where(db.samples.c.sample_id == row.sample_id)
             .values(
-                row_id=newest.row_id, version=version_of(newest), state=newest.state, body=sample_row.to_dict(newest)
+                row_id=newest.row_id,
+                version=version_of(newest),
+                state=newest.state,
+                body=sample_row.to_dict(newest),
+                **rollups.values_of(newest),
             )
         )
         sought.keep(connection, [newest], known=(newest.sample_id,))

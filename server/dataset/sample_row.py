@@ -160,7 +160,12 @@ def from_dict(value: Any, *, where: str = "a row") -> SampleRow:
 
 def version_of(row: SampleRow) -> int:
     """The n of {sample_id}#{n}; 1 for a row that some other tool named."""
-    tail = row.row_id.rpartition("#")[2]
+    return number_in(row.row_id)
+
+
+def number_in(row_id: str) -> int:
+    """The same of its id alone."""
+    tail = row_id.rpartition("#")[2]
     return int(tail) if tail.isascii() and tail.isdigit() else 1
 
 

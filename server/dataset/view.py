@@ -6,18 +6,18 @@ It can be deleted at any time; nothing of waycue reads it.
 Rules that it keeps:
 
 1. It is a fold of the whole log as it was at one moment: never a row that was superseded then, or not confirmed.
-2. It is replaced whole, durably, under the lock of those who append (`Dataset.still`).
+2. It is replaced whole, durably, under the lock of those who append (`Dataset.still`); they wait for that alone, not
+   for the log to be read.
 3. What is erased is out of it before its files are deleted: erasing removes the view, and the next `refresh` makes it
    anew without.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from exporters.datasets import card
 from exporters.datasets.card import DatasetCard
@@ -25,8 +25,12 @@ from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow, foreign_fields
 from server.dataset.teaching import may_teach
 from shared import atomic, vocabulary
+from shared.clock import Clock, SystemClock
 
 NAME = "metadata.parquet"  # the name by which Hugging Face's imagefolder reader finds it
+RESTS, LONG_S = 20, 3.0
+_NEW = f"{NAME}.new"
+_AT_ONCE = 2000  # rows of one group of the file
 _TEXTS = (
     "file_name",
     "frame_path",
@@ -58,45 +62,68 @@ class LoadableView:
     """The view of one dataset, made anew where the log has changed since. One process keeps it up to date."""
 
     dataset: Dataset
-    _seen: tuple[int, int] | None = field(default=None, init=False)
-    """(size, time of change in ns) of the log when it was last read."""
+    clock: Clock = field(default_factory=SystemClock)
+    _seen: LogMark | None = field(default=None, init=False)
+    """The log when it was last read."""
+    _rests_until_s: float = field(default=0.0, init=False)
 
     def refresh(self) -> bool:
-        """Make it anew where it is not of this log; returns whether it did. Raises: DatasetError, OSError."""
-        log = self.dataset.log
-        if not log.exists():
+        """Make it anew where it is not of this log; returns whether it did. One that took long is not made again for
+        RESTS times as long: the log is read whole. Raises: DatasetError, OSError."""
+        log, began_s = self.dataset.log, self.clock.monotonic_s()
+        if not log.exists() or began_s < self._rests_until_s:
             return False
-        seen = (log.stat().st_size, log.stat().st_mtime_ns)
+        seen = _mark(self.dataset)
         if seen == self._seen:
             return False
         write(self.dataset)
         self._seen = seen
+        took_s = self.clock.monotonic_s() - began_s
+        self._rests_until_s = began_s + took_s + (RESTS * took_s if took_s > LONG_S else 0.0)
         return True
 
 
+LogMark = tuple[int, int, int]
+"""(inode, size, time of change in ns): a log whose lines were blanked is another file."""
+
+
+def _mark(dataset: Dataset) -> LogMark:
+    status = dataset.log.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def write(dataset: Dataset) -> Counter[str]:
-    """Write the view; returns its rows by split. Raises: DatasetError naming a line of the log; OSError."""
-    with dataset.still():
-        taught = [row for row in dataset.rows() if row.reviewed and may_teach(row.ground_truth)]
-        rows = [row for row in taught if (dataset.folder / row.frame_path).is_file()]
-        if rows:
-            atomic.write_bytes(dataset.folder / NAME, _parquet(rows))
-        else:
-            remove(dataset)
-        splits = Counter[str](row.split for row in rows)
-        atomic.write_bytes(dataset.folder / card.NAME, card.text(_about(splits)).encode())
-    return splits
+    """Write the view; returns its rows by split. It is read beside those who append, and put in its place under their
+    lock: where lines were blanked meanwhile, it is made once more. Raises: DatasetError naming a line of the log;
+    OSError."""
+    while True:
+        with dataset.still():
+            mark = _mark(dataset) if dataset.log.exists() else None
+        splits = _write_beside(dataset)
+        with dataset.still():
+            if mark is not None and (not dataset.log.exists() or _mark(dataset)[0] != mark[0]):
+                remove(dataset)
+                continue
+            if splits:
+                atomic.move(dataset.folder / _NEW, dataset.folder / NAME)
+            else:
+                remove(dataset)
+            atomic.write_bytes(dataset.folder / card.NAME, card.text(_about(splits)).encode())
+        return splits
 
 
 def remove(dataset: Dataset) -> None:
-    """Take the view away, durably. Its card stays: without it readers would take the log. Raises: OSError."""
-    path = dataset.folder / NAME
-    if path.exists():
-        path.unlink()
+    """Take the view away, durably, and what is left of one that was being made. Its card stays: without it readers
+    would take the log. Raises: OSError."""
+    paths = list(dataset.folder.glob(f"{NAME}*"))
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if paths:
         atomic.fsync_dir(dataset.folder)
 
 
-def _parquet(rows: Sequence[SampleRow]) -> bytes:
+def _write_beside(dataset: Dataset) -> Counter[str]:
+    """Write the rows into a file beside the view, some at a time; by split. No rows, no file."""
     import pyarrow as pa  # 30 MB and 0.2 s: not for everybody who merges or erases
     import pyarrow.parquet as pq
 
@@ -109,9 +136,22 @@ def _parquet(rows: Sequence[SampleRow]) -> bytes:
             ("flags", pa.list_(pa.string())),
         ]
     )
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_values(row) for row in rows], schema=schema), out)
-    return out.getvalue()
+    splits = Counter[str]()
+    confirmed = (
+        row
+        for row in dataset.newest()
+        if row.reviewed and may_teach(row.ground_truth) and (dataset.folder / row.frame_path).is_file()
+    )
+    first = list(islice(confirmed, _AT_ONCE))
+    if not first:
+        return splits
+    with atomic.writing(dataset.folder / _NEW) as out, pq.ParquetWriter(out, schema) as writer:
+        some = first
+        while some:
+            writer.write_table(pa.Table.from_pylist([_values(row) for row in some], schema=schema))
+            splits.update(row.split for row in some)
+            some = list(islice(confirmed, _AT_ONCE))
+    return splits
 
 
 def _values(row: SampleRow) -> dict[str, object]:

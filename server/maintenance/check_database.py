@@ -18,7 +18,9 @@ from server.database.store import DATABASE_NAME, Store
 from server.maintenance.findings import FOLDER, HomeFinding, set_aside
 
 DAMAGED = "database damaged"
-_FROM_THE_LOGS = frozenset(("records", "parts", "erasures", "walks", "dataset_rows", "log_state", "samples"))
+_FROM_THE_LOGS = frozenset(
+    ("records", "parts", "erasures", "walks", "dataset_rows", "log_state", "samples", "rollups", "rollup_state")
+)
 
 
 def damage(home: Path, *, repair: bool) -> list[HomeFinding]:

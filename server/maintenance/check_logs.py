@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset import record_log, sample_row
 from server.dataset.folder import Dataset
+from server.dataset.line_index import LineIndex
 from server.maintenance.findings import HomeFinding, set_aside
+from server.maintenance.progress import EVERY, CheckPart, Told, nobody, told
 from shared import atomic, strict, topics
 from shared.errors import DatasetError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
@@ -22,45 +24,67 @@ from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
 MOST_INTEGER = 2**63
-_Facts = Mapping[tuple[str, ...], record_log.Line]
-"""record_log.key_of(line) → line"""
 
 
-def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[HomeFinding]:
+def damage(dataset: Dataset, home: Path, *, repair: bool, to: Told = nobody) -> list[HomeFinding]:
     """Lines that cannot be read. A repair keeps the old file in quarantine and writes one of the others."""
+    with dataset.still():  # whoever writes a line has ended it: what is torn now is torn for good
+        sizes = {log: log.stat().st_size for log in (dataset.log, dataset.records) if log.exists()}
     findings = []
-    for log, read in ((dataset.log, _row), (dataset.records, _fact)):
-        bad, good, torn = _read(log, read)
+    for log, size in sizes.items():
+        bad, torn = _read(log, size, _row if log == dataset.log else _fact, to)
         if torn:
             dropped = atomic.drop_torn_tail(log) if repair else 0
             done = f"{dropped} bytes cut off" if repair else ""
             findings.append(HomeFinding("line torn", log.name, "its last line was cut short", done))
         if bad and repair:
-            set_aside(home, log)
-            atomic.write_bytes(log, b"".join(good))
+            _take_out(home, log, {number for number, _ in bad})
         done = "taken out; what the database has of it is written again" if repair else ""
         findings += [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
     return findings
 
 
-def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[int, str]], list[bytes], bool]:
+def _take_out(home: Path, log: Path, bad: Collection[int]) -> None:
+    """Write the log anew without these lines; the old one lies in quarantine. A crash between the two leaves the log
+    whole or missing, and then it is made again from the database."""
+    new = log.with_name(f"{log.name}.mended")
+    with atomic.writing(new) as out:
+        for number, line in atomic.whole_lines(log):
+            if number not in bad:
+                out.write(line)
+    set_aside(home, log)
+    atomic.move(new, log)
+
+
+def _read(log: Path, size: int, read: Callable[[bytes, str], object], to: Told) -> tuple[list[tuple[int, str]], bool]:
+    """(damaged lines with why, whether the last one is torn), of the first `size` bytes"""
     bad: list[tuple[int, str]] = []
-    good: list[bytes] = []
-    if not log.exists():
-        return bad, good, False
+    at = 0
     with open(log, "rb") as file:
         for number, line in enumerate(file, start=1):
+            if at >= size:
+                break
+            at += len(line)
             if not line.endswith(b"\n"):
-                return bad, good, True
-            try:
-                read(line, f"line {number}")
-                value = json.loads(line)
-                _check_storable(value, f"line {number}")
-                _check_paths(value, f"line {number}")
-                good.append(line)
-            except DatasetError as error:
-                bad.append((number, str(error)))
-    return bad, good, False
+                return bad, True
+            if number % EVERY == 0:
+                to(CheckPart(f"reading {log.name}", at, size))
+            why = _damage_of(line, f"line {number}", read)
+            if why:
+                bad.append((number, why))
+    to(CheckPart(f"reading {log.name}", size, size))
+    return bad, False
+
+
+def _damage_of(line: bytes, where: str, read: Callable[[bytes, str], object]) -> str:
+    try:
+        read(line, where)
+        value = json.loads(line)
+        _check_storable(value, where)
+        _check_paths(value, where)
+    except DatasetError as error:
+        return str(error)
+    return ""
 
 
 def _check_storable(value: dict[str, Any], where: str) -> None:
@@ -111,41 +135,67 @@ def _fact(line: bytes, where: str) -> object:
     return fact
 
 
-def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
-    """What only one side has, and what they say differently."""
-    with dataset.still(), store.reading() as connection:
-        rows = select(db.dataset_rows.c.row_id, db.dataset_rows.c.body, db.dataset_rows.c.logged)
-        known = {row_id: body for row_id, body, _ in connection.execute(rows)}
-        in_file = {row.row_id: sample_row.to_dict(row) for row in dataset.history()}
-        facts = {record_log.key_of(fact): fact for fact in record_log.facts(connection)}
-        lines = {record_log.key_of(line): line for line in record_log.newest(record_log.read(dataset.records))}
-    yield from _row_differences(known, in_file)
-    yield from _fact_differences(facts, lines)
+def differences(store: Store, dataset: Dataset, *, to: Told = nobody) -> Iterator[HomeFinding]:
+    """What only one side has, and what they say differently. Both are read as they were at one moment: the dataset is
+    locked for that moment alone."""
+    with store.reading() as connection:
+        with dataset.still():
+            rows = connection.execute(select(func.count()).select_from(db.dataset_rows)).scalar() or 0
+            sizes = [log.stat().st_size if log.exists() else 0 for log in (dataset.log, dataset.records)]
+        with LineIndex(dataset.log) as lines:
+            lines.add(_row_places(dataset.log, sizes[0]))
+            yield from _row_differences(lines, told(_rows(connection), "comparing rows", rows, to))
+        with record_log.index_of(dataset.records, up_to=sizes[1]) as lines:
+            facts = told(record_log.facts(connection), "comparing what devices sent", 0, to)
+            yield from _fact_differences(lines, facts)
 
 
-def _row_differences(known: Mapping[str, Any], in_file: Mapping[str, dict[str, Any]]) -> Iterator[HomeFinding]:
-    """known: row id → body in the database; in_file: row id → body in metadata.jsonl"""
-    for row_id in known.keys() - in_file.keys():
-        yield HomeFinding("row only in the database", row_id, remedy="written into metadata.jsonl")
-    for row_id in in_file.keys() - known.keys():
-        yield HomeFinding("row only in metadata.jsonl", row_id, remedy="taken into the database")
-    for row_id in in_file.keys() & known.keys():
-        if in_file[row_id] != _plain(known[row_id]):
+def _rows(connection: Connection) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    table = db.dataset_rows
+    query = select(table.c.row_id, table.c.body, table.c.logged).order_by(table.c.seq)
+    for row_id, body, logged in connection.execute(query.execution_options(yield_per=EVERY)):
+        yield str(row_id), body, bool(logged)
+
+
+def _row_places(log: Path, size: int) -> Iterator[tuple[str, int, int, int]]:
+    for head in data.heads(log, up_to=size):
+        yield head.row_id, 0, head.at, head.size
+
+
+def _row_differences(lines: LineIndex, known: Iterable[tuple[str, dict[str, Any], bool]]) -> Iterator[HomeFinding]:
+    """lines: of metadata.jsonl, by row id; known: (row id, body, logged) of the database"""
+    for row_id, body, logged in known:
+        line = lines.take(row_id)
+        if line is None:
+            if logged:  # others wait for the file, and are written into it by the next writer
+                yield HomeFinding("row only in the database", row_id, remedy="written into metadata.jsonl")
+        elif not _same_row(json.loads(line), body):
             yield HomeFinding(DIFFERENT, row_id, remedy="the database has it as metadata.jsonl does")
+    for line in lines.unseen():
+        row_id = sample_row.from_dict(json.loads(line)).row_id
+        yield HomeFinding("row only in metadata.jsonl", row_id, remedy="taken into the database")
 
 
-def _fact_differences(facts: _Facts, lines: _Facts) -> Iterator[HomeFinding]:
-    """facts: as the database has them; lines: the newest of records.jsonl"""
-    there = {key for key, line in lines.items() if line["what"] not in record_log.NO_FACTS}
-    for key in facts.keys() - there:
-        yield HomeFinding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
-    for key in facts.keys() & there:
-        if not record_log.same(facts[key], lines[key]):
+def _same_row(line: dict[str, Any], body: dict[str, Any]) -> bool:
+    return line == body or _plain(line) == _plain(body)
+
+
+def _fact_differences(lines: LineIndex, facts: Iterable[record_log.Line]) -> Iterator[HomeFinding]:
+    """lines: the newest of records.jsonl; facts: as the database has them"""
+    for fact in facts:
+        key, text = record_log.key_of(fact), lines.take(record_log.name_of(fact))
+        line = None if text is None else json.loads(text)
+        if line is None or line["what"] in record_log.NO_FACTS:
+            yield HomeFinding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
+        elif not record_log.same(fact, line):
             yield HomeFinding(
                 f"{key[0]} differs", " ".join(key[1:]), remedy="records.jsonl has it as the database does"
             )
-    for key in there - facts.keys():
-        yield HomeFinding(f"{key[0]} only in records.jsonl", " ".join(key[1:]), remedy="taken into the database")
+    for text in lines.unseen():
+        line = json.loads(text)
+        if line["what"] not in record_log.NO_FACTS:
+            key = record_log.key_of(line)
+            yield HomeFinding(f"{key[0]} only in records.jsonl", " ".join(key[1:]), remedy="taken into the database")
 
 
 def _plain(body: Any) -> dict[str, Any]:

@@ -10,18 +10,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from server.dataset import pictures
+from server.dataset.judged import UNKNOWN as UNKNOWN
+from server.dataset.judged import field_of as field_of
 from server.dataset.sample_row import SampleRow
 from server.review import stats
-from server.review.stats import Group
+from server.review.stats import Group, ReviewedShare
 from shared.errors import DatasetError
 
 COVERAGE = ("environment", "lighting", "weather", "scenario")
-UNKNOWN = "(not known)"
 _DARK, _DIM = 50.0, 95.0  # mean grey of a picture, 0..255: street at night, dusk or indoors
 
 
@@ -63,10 +63,21 @@ def groups(rows: Sequence[SampleRow], light: Key) -> dict[str, tuple[Group, ...]
     return out
 
 
-def field_of(row: SampleRow, name: str) -> str:
-    """A coverage field of a row, wherever it stands."""
-    own: Any = getattr(row, name, None) or row.extra.get(name)
-    return own if isinstance(own, str) and own else UNKNOWN
+def by_light(rows: Iterable[SampleRow], light: Key) -> tuple[Group, ...]:
+    """The one breakdown that needs pictures, with flat memory; none where nothing is known."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in filter(stats.is_judged, rows):
+        own = counts[light(row)]
+        kinds = ("all", "audit") if stats.in_audit(row) else ("all",)
+        own.update(
+            f"{kind} {what}" for kind in kinds for what in ("judged", "right") if what == "judged" or row.was_correct
+        )
+    found = [
+        Group(name, *(ReviewedShare(own[f"{kind} right"], own[f"{kind} judged"]) for kind in ("all", "audit")))
+        for name, own in counts.items()
+    ]
+    known = any(group.name != UNKNOWN for group in found)
+    return tuple(sorted(found, key=lambda group: (-group.all.judged, group.name)))[: stats.MOST] if known else ()
 
 
 def light_of(folder: Path) -> Key:

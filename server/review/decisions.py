@@ -32,7 +32,10 @@ from server.database.store import Store
 from server.dataset import row_log, sample_row
 from server.dataset import wording as words
 from server.dataset.folder import Dataset
+from server.dataset.judged import said as said
 from server.dataset.sample_row import SampleRow, State, next_version
+from server.review import order
+from server.review.order import Place
 from shared import topics
 from shared.errors import Refused
 from shared.vocabulary import Reading
@@ -98,11 +101,6 @@ class Stale(Refused):
             return f"{read} Now there stands: {self.stands}".strip()
         at = f"{datetime.fromtimestamp(self.decided_at, UTC):%H:%M} UTC"
         return f"{read} {self.decided_by} decided at {at}: {self.stands}".strip()
-
-
-def said(row: SampleRow) -> str:
-    """What the device's guidance came to: what was heard, else what it worded and held back."""
-    return row.spoken or row.raw_output
 
 
 def proposal(row: SampleRow) -> str:
@@ -203,26 +201,31 @@ def listing(
 
     seen_by: only those that this person may see
     """
-    table = db.samples
-    query = select(table.c.body).where(*_visible(seen_by))
-    if state != "all":
-        query = query.where(table.c.state == state)
-    if state in ("reviewed", "rejected"):
-        query = query.order_by(table.c.changed_at.desc(), table.c.sample_id)
-    else:
-        query = query.order_by(table.c.priority, table.c.captured_at.desc(), table.c.sample_id)
+    if restricted := _visible(seen_by):
+        with store.reading() as connection:
+            return order.some(connection, state, restricted, limit=limit, offset=offset)
     with store.reading() as connection:
-        bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
-    return [sample_row.from_dict(body) for body in bodies]
+        return order.page(connection, state, limit=limit, offset=offset)
+
+
+def listing_after(
+    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, after: Place | None = None
+) -> tuple[list[SampleRow], Place | None]:
+    """The moments behind a place, in the order of `listing`, and the place of the last of them, None where the list
+    ends there. It costs the same anywhere in the list, and skips nothing where others decide meanwhile."""
+    with store.reading() as connection:
+        return order.behind(connection, state, limit=limit, after=after)
 
 
 def counts(store: Store, *, seen_by: Person | None = None) -> dict[str, int]:
     """How many moments stand in each state, of those that a person may see where one is named."""
     table = db.samples
-    query = select(table.c.state, func.count()).where(*_visible(seen_by)).group_by(table.c.state)
+    if restricted := _visible(seen_by):
+        query = select(table.c.state, func.count()).where(*restricted).group_by(table.c.state)
+        with store.reading() as connection:
+            return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(connection.execute(query).all())}
     with store.reading() as connection:
-        rows = connection.execute(query).all()
-    return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(rows)}
+        return order.counts(connection)
 
 
 def _visible(seen_by: Person | None) -> list[ColumnElement[bool]]:

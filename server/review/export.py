@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from exporters.datasets.rows import LeftOut, Row, evened
 from server.consent.terms import Consents, LeavesFor, wearer_of
@@ -49,7 +49,7 @@ def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[lis
     names = names_of(rows)
     left_out, chosen = LeftOut(), []
     for row in sorted(rows, key=lambda row: names[row.sample_id]):
-        reason = objection(row, wanted) or _not_agreed(row, wanted)
+        reason = reason_to_stay(row, wanted)
         if reason:
             left_out[reason] += 1
         else:
@@ -61,12 +61,17 @@ def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[lis
         if len(kept) < len(chosen):
             left_out[f"more than {wanted.per_object} of one object"] = len(chosen) - len(kept)
         chosen = kept
-    return evened([_row(row, names[row.sample_id], wanted.silence, folder) for row in chosen]), left_out
+    return evened([made(row, names[row.sample_id], wanted.silence, folder) for row in chosen]), left_out
 
 
 def may_leave(row: SampleRow, agreed: frozenset[str]) -> bool:
     """Whether the wearer agreed that others get the moment: for this one, or by the admin's list for all of them."""
     return row.consent == SHARED or (row.speaker_id != "" and row.speaker_id in agreed)
+
+
+def reason_to_stay(row: SampleRow, wanted: Wanted) -> str:
+    """Why a row does not leave, also for whom it is, "" = it leaves."""
+    return objection(row, wanted) or _not_agreed(row, wanted)
 
 
 def _not_agreed(row: SampleRow, wanted: Wanted) -> str:
@@ -109,13 +114,24 @@ def text_of(row: SampleRow) -> str:
     return row.ground_truth if row.reviewed else decisions.proposal(row)
 
 
-def names_of(rows: Iterable[SampleRow]) -> dict[str, str]:
+class Nameable(Protocol):
+    """What a name is made from."""
+
+    @property
+    def sample_id(self) -> str: ...
+    @property
+    def walk_id(self) -> str: ...
+    @property
+    def timestamp(self) -> float: ...
+
+
+def names_of(rows: Iterable[Nameable]) -> dict[str, str]:
     """Sample id → {walk}_chunk{NNNN}, unique.
 
     NNNN is the chunk's place in its walk, the last part of its id. Where a walk has one number twice (its device was
     restarted on the way), all moments of that walk are numbered by time instead.
     """
-    walks: defaultdict[str, list[SampleRow]] = defaultdict(list)
+    walks: defaultdict[str, list[Nameable]] = defaultdict(list)
     for row in rows:
         walks[row.walk_id].append(row)
     names = {}
@@ -143,7 +159,8 @@ def draw(
     return [item for item in items if name(item) in kept]
 
 
-def _row(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
+def made(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
+    """A row for the writers."""
     return Row(
         name=name,
         text=text_of(row) or silence,

@@ -11,6 +11,7 @@ Every wrong moment has one pattern, the most dangerous that fits:
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -58,13 +59,35 @@ class ErrorPattern:
     """What would mend it, in words."""
 
 
-def find(rows: Sequence[SampleRow]) -> tuple[ErrorPattern, ...]:
+@dataclass(frozen=True, slots=True)
+class _WrongMoment:
+    """What is kept of a wrong moment: a tenth of its row."""
+
+    sample_id: str
+    walk_id: str
+    frame_path: str
+    timestamp: float
+    said: str
+    should: str
+    confidence: float
+    held_back: bool
+
+
+def _wrong(row: SampleRow) -> _WrongMoment:
+    said, walk_id = sys.intern(decisions.said(row)), sys.intern(row.walk_id)
+    should, held_back = sys.intern(row.ground_truth), bool(row.raw_output and not row.spoken)
+    return _WrongMoment(row.sample_id, walk_id, row.frame_path, row.timestamp, said, should, row.confidence, held_back)
+
+
+def find(rows: Iterable[SampleRow]) -> tuple[ErrorPattern, ...]:
     """All patterns among the judged moments, the most frequent first."""
-    groups: defaultdict[tuple[Kind, str, str], list[SampleRow]] = defaultdict(list)
+    groups: defaultdict[tuple[Kind, str, str], list[_WrongMoment]] = defaultdict(list)
+    taught = Counter[str]()
     for row in rows:
+        if row.reviewed and row.split == "train":
+            taught[stats.object_in(row.ground_truth)] += 1
         if stats.is_judged(row) and not row.was_correct:
-            groups[kind_of(decisions.said(row), row.ground_truth)].append(row)
-    taught = Counter(stats.object_in(row.ground_truth) for row in rows if row.reviewed and row.split == "train")
+            groups[kind_of(decisions.said(row), row.ground_truth)].append(_wrong(row))
     found = [_pattern(key, some, taught) for key, some in groups.items()]
     return tuple(sorted(found, key=lambda item: (-item.count, KINDS.index(item.kind), item.said, item.should)))
 
@@ -94,7 +117,7 @@ def _side(slots: Slots) -> str:
     return slots.side.split(" ")[-1] or "ahead"
 
 
-def _pattern(key: tuple[Kind, str, str], rows: Sequence[SampleRow], taught: Mapping[str, int]) -> ErrorPattern:
+def _pattern(key: tuple[Kind, str, str], rows: Sequence[_WrongMoment], taught: Mapping[str, int]) -> ErrorPattern:
     kind, said, should = key
     return ErrorPattern(
         kind=kind,
@@ -107,20 +130,17 @@ def _pattern(key: tuple[Kind, str, str], rows: Sequence[SampleRow], taught: Mapp
     )
 
 
-def _examples(rows: Sequence[SampleRow]) -> tuple[ErrorExample, ...]:
+def _examples(rows: Sequence[_WrongMoment]) -> tuple[ErrorExample, ...]:
     seen: Counter[str] = Counter()
     ranked = []
     for row in sorted(rows, key=lambda row: (-row.timestamp, row.sample_id)):
         ranked.append((seen[row.walk_id], row))
         seen[row.walk_id] += 1
     ranked.sort(key=lambda pair: pair[0])  # stable: the newest of each walk first
-    return tuple(
-        ErrorExample(row.sample_id, row.frame_path, decisions.said(row), row.ground_truth)
-        for _, row in ranked[:EXAMPLES]
-    )
+    return tuple(ErrorExample(row.sample_id, row.frame_path, row.said, row.should) for _, row in ranked[:EXAMPLES])
 
 
-def _remedy(kind: Kind, said: str, should: str, rows: Sequence[SampleRow], taught: Mapping[str, int]) -> str:
+def _remedy(kind: Kind, said: str, should: str, rows: Sequence[_WrongMoment], taught: Mapping[str, int]) -> str:
     thing = should.rpartition(" ")[0] if kind == "side" else should
     known = taught.get(thing, 0)
     if kind == "urgency":
@@ -129,7 +149,7 @@ def _remedy(kind: Kind, said: str, should: str, rows: Sequence[SampleRow], taugh
         return _fewer(said, rows)
     if known < FEW:
         return f"More moments of {thing}: {known} teach, and below {FEW} little is learnt of a thing."
-    held = sum(bool(row.raw_output and not row.spoken) for row in rows)
+    held = sum(row.held_back for row in rows)
     if kind == "silent" and 2 * held >= len(rows):
         return f"{held} of {len(rows)} were worded and held back: a lower threshold for {thing} would have said them."
     if kind == "side":
@@ -137,7 +157,7 @@ def _remedy(kind: Kind, said: str, should: str, rows: Sequence[SampleRow], taugh
     return f"More moments of {thing} that look like these: {known} teach already, from other places."
 
 
-def _fewer(said: str, rows: Sequence[SampleRow]) -> str:
+def _fewer(said: str, rows: Sequence[_WrongMoment]) -> str:
     """What mends false alarms."""
     sure = sum(row.confidence for row in rows) / len(rows)
     if sure < _UNSURE:

@@ -2,6 +2,10 @@
 
 A row that is written anew has the plain priority of its flags until the next time, below every place: what has just
 come in or changed is looked at first.
+
+Only the first WINDOW moments are compared with each other and with what was confirmed: more than a person looks at in a
+month. Those behind keep the order of their flags, then the newest, and move up as the window empties. So a round costs
+the same however many wait.
 """
 
 from __future__ import annotations
@@ -16,12 +20,16 @@ from server.database.store import Store
 from server.dataset import alike, pictures, row_log, sought
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
-from server.review import decisions, selection, stats
+from server.review import decisions, order, selection, stats
 from server.review.selection import Candidate, Confirmed, Descriptor
 from shared.errors import DatasetError
 
 PLACES_FROM = 10
 """Above every priority of flags."""
+WINDOW = 2000
+BEHIND = 10_000_000
+"""Added to the priority of what stands behind the window."""
+_AT_ONCE = 2000  # moments that are put behind it in one transaction: about 50 ms
 EVERY_S = 60.0
 MOST_CONFIRMED = 2000
 _MOST_KEPT = 20_000  # descriptors of 192 numbers: 15 MB
@@ -39,30 +47,48 @@ class Ranking:
 
     def refresh(self) -> bool:
         """Order the queue anew where anything changed since; whether it did. Raises: OSError."""
-        table = db.samples
-        with self._store.reading() as connection:
-            count, changed = connection.execute(select(func.count(), func.max(table.c.changed_at))).one()
-        state = int(count), float(changed or 0.0)
+        state = self._state()
         if state == self._seen:
             return False
-        waiting, judged, received = self._rows("pending"), self._judged(), self._captured()
+        waiting, judged = decisions.listing(self._store, limit=WINDOW), self._judged()
+        received = self._captured([row.sample_id for row in waiting])
         candidates = [self._candidate(row, received.get(row.sample_id, row.timestamp)) for row in waiting]
         places = selection.order(candidates, self._confirmed(judged))
         self._write(places, {row.sample_id: row.row_id for row in waiting})
         self._write_looks([*waiting, *judged])
+        if len(waiting) == WINDOW:
+            self._put_behind(seen_at=state[1])
         self._seen = state
         return True
 
-    def _rows(self, state: str) -> list[SampleRow]:
-        counts = decisions.counts(self._store)
-        return decisions.listing(self._store, state=state, limit=counts[state])  # type: ignore[arg-type]
-
-    def _captured(self) -> dict[str, float]:
-        """When the moments that wait were; when they came in, where their device's clock was ahead."""
-        table = db.samples.c
+    def _state(self) -> tuple[int, float]:
+        """(how many moments there are, when one changed last), a step into an index each."""
+        table = db.samples
         with self._store.reading() as connection:
-            rows = connection.execute(select(table.sample_id, table.captured_at).where(table.state == "pending"))
-            return {row.sample_id: row.captured_at for row in rows}
+            counts = order.counts(connection)
+            newest = [
+                connection.execute(select(func.max(table.c.changed_at)).where(table.c.state == state)).scalar()
+                for state in counts
+            ]
+        return sum(counts.values()), max((at for at in newest if at is not None), default=0.0)
+
+    def _put_behind(self, *, seen_at: float) -> None:
+        """What waits outside the window and has still the priority of its flags; not what came in meanwhile."""
+        table = db.samples
+        outside = (table.c.state == "pending", table.c.priority < PLACES_FROM, table.c.changed_at <= seen_at)
+        some = select(table.c.sample_id).where(*outside).limit(_AT_ONCE)
+        moved = _AT_ONCE
+        while moved == _AT_ONCE:
+            with self._store.writing() as connection:
+                change = update(table).where(table.c.sample_id.in_(some))
+                moved = connection.execute(change.values(priority=table.c.priority + BEHIND)).rowcount
+
+    def _captured(self, sample_ids: Sequence[str]) -> dict[str, float]:
+        """When moments were; when they came in, where their device's clock was ahead."""
+        table = db.samples.c
+        query = select(table.sample_id, table.captured_at).where(table.sample_id.in_(sample_ids))
+        with self._store.reading() as connection:
+            return dict(connection.execute(query).all())
 
     def _candidate(self, row: SampleRow, at_s: float) -> Candidate:
         return Candidate(
@@ -79,7 +105,8 @@ class Ranking:
 
     def _judged(self) -> list[SampleRow]:
         """The newest that people have judged."""
-        return [row for row in self._rows("reviewed")[:MOST_CONFIRMED] if stats.is_judged(row)]
+        newest = decisions.listing(self._store, state="reviewed", limit=MOST_CONFIRMED)
+        return [row for row in newest if stats.is_judged(row)]
 
     def _confirmed(self, judged: Sequence[SampleRow]) -> Confirmed:
         pairs = [(own, not row.was_correct) for row in judged if (own := self._descriptor(row)) is not None]

@@ -11,21 +11,19 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from server.dataset.judged import NO_OBJECT as NO_OBJECT
+from server.dataset.judged import SILENCE as SILENCE
+from server.dataset.judged import in_audit as in_audit
+from server.dataset.judged import is_judged as is_judged
+from server.dataset.judged import missed_words, said, span_of, wording
+from server.dataset.judged import object_in as object_in
 from server.dataset.sample_row import SampleRow, State
-from server.dataset.teaching import may_teach
-from server.dataset.wording import meaning
-from server.review.decisions import said
-from shared import vocabulary
 
-SILENCE = "(nothing)"
-NO_OBJECT = "(no object)"
 MOST = 20  # entries of a list: enough to see a pattern
 _Z = 1.96  # 95 %
-_PLAIN = frozenset("the a an at to of is and on in".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ def summary(rows: Sequence[SampleRow], *, by: Literal["day", "week"] = "day") ->
         by_model=_by_model(rows, judged),
         over_time=tuple(sorted(over_time, key=lambda group: group.name)),
         confusions=_confusions(wrong),
-        missed_words=tuple(_first(Counter(word for row in wrong for word in missed_words(row)))),
+        missed_words=tuple(first(Counter(word for row in wrong for word in missed_words(row)))),
         walks=_walks(rows),
     )
 
@@ -131,55 +129,16 @@ def _corrections(rows: Iterable[SampleRow]) -> int:
 
 
 def _by_model(rows: Iterable[SampleRow], judged: Iterable[SampleRow]) -> tuple[Group, ...]:
-    """The model with the newest moment first."""
+    """The model with the newest moment first, then by name."""
     newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
     groups = grouped(judged, lambda row: row.model_version)
-    return tuple(sorted(groups, key=lambda group: -newest[group.name]))
-
-
-def is_judged(row: SampleRow) -> bool:
-    """Whether a person has said if a model was right. Videos that a person labelled had no model to be judged; what may
-    not be taught, confirmed under an older table of what may be said, judges nothing either."""
-    judged = row.reviewed and row.was_correct is not None and row.model_version != ""
-    return judged and may_teach(row.ground_truth)
-
-
-def in_audit(row: SampleRow) -> bool:
-    """Whether the moment was drawn uniformly, whatever else it was flagged for."""
-    return "audit" in row.flags
+    return tuple(sorted(groups, key=lambda group: (-newest[group.name], group.name)))
 
 
 def share(rows: Iterable[SampleRow]) -> ReviewedShare:
     """Right and judged of judged rows."""
     marks = [bool(row.was_correct) for row in rows]
     return ReviewedShare(sum(marks), len(marks))
-
-
-def wording(text: str) -> str:
-    """A wording in the vocabulary's words, so that equal guidance is counted together."""
-    return meaning(text) or SILENCE
-
-
-def object_in(text: str) -> str:
-    """The thing that a wording names."""
-    if wording(text) == SILENCE:
-        return SILENCE
-    slots = vocabulary.parse(wording(text))
-    return slots.object if slots and slots.object else NO_OBJECT
-
-
-def missed_words(row: SampleRow) -> list[str]:
-    """Words of the ground truth that were not said, each once."""
-    if wording(row.ground_truth) == SILENCE:
-        return []
-    heard = set(vocabulary.words(said(row))) | _PLAIN
-    return [word for word in dict.fromkeys(vocabulary.words(row.ground_truth)) if word not in heard]
-
-
-def span_of(at_s: float, *, by: Literal["day", "week"]) -> str:
-    """The UTC day, or the Monday of its week, as YYYY-MM-DD."""
-    day = datetime.fromtimestamp(at_s, UTC).date()
-    return (day if by == "day" else day - timedelta(days=day.weekday())).isoformat()
 
 
 def grouped(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[Group]:
@@ -197,7 +156,7 @@ def _by(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> dict[str,
 
 def _confusions(wrong: Sequence[SampleRow]) -> tuple[WordingConfusion, ...]:
     pairs = Counter((wording(said(row)), wording(row.ground_truth)) for row in wrong)
-    return tuple(WordingConfusion(spoken, should, count) for (spoken, should), count in _first(pairs))
+    return tuple(WordingConfusion(spoken, should, count) for (spoken, should), count in first(pairs))
 
 
 def _walks(rows: Sequence[SampleRow]) -> tuple[WalkCounts, ...]:
@@ -208,7 +167,7 @@ def _walks(rows: Sequence[SampleRow]) -> tuple[WalkCounts, ...]:
     return tuple(sorted(walks, key=lambda walk: (-walk.corrections, -walk.moments, walk.name)))
 
 
-def _first(counted: Counter[Any]) -> list[tuple[Any, int]]:
+def first(counted: Counter[Any]) -> list[tuple[Any, int]]:
     """The most frequent ones, in an order that does not depend on the rows' order."""
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST]
 

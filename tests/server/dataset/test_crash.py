@@ -13,6 +13,7 @@ from sqlalchemy import delete, update
 from server.database import store as db
 from server.dataset import row_log
 from server.dataset.folder import Dataset
+from server.dataset.recover import Recovered, recover
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared.errors import DatasetError
@@ -85,6 +86,23 @@ def test_rows_wait_in_the_database_while_the_file_can_not_be_written(
     assert house.dataset.rows() == []
     house.send(moment(0))
     assert len(house.dataset.rows()) == 1
+
+
+def test_a_start_reads_what_the_lengths_tell_of_and_a_thorough_look_all(house: House) -> None:
+    house.send_all([moment(n) for n in range(3)])
+    log = house.dataset.log
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"x" * (len(lines[0]) - 1) + b"\n" + b"".join(lines[1:]))  # nobody reads it at a start
+    assert recover(house.store, house.dataset, house.merge, house.clock) == Recovered()
+    later = lines[2].replace(b"000002", b"000009")
+    log.write_bytes(log.read_bytes() + later + b'{"torn')
+    assert recover(house.store, house.dataset, house.merge, house.clock) == Recovered(rows_taken_in=1)
+    assert decisions.counts(house.store)["pending"] == 4
+    assert log.read_bytes().endswith(later)
+    log.write_bytes(b"".join(lines[:2]))  # an older file was put in its place
+    assert recover(house.store, house.dataset, house.merge, house.clock) == Recovered(rows_appended=2)
+    assert {row.sample_id[-1] for row in house.dataset.rows()} == {"0", "1", "2", "9"}
+    assert [row.sample_id[-1] for row in house.dataset.newest()] == ["0", "1", "2", "9"]
 
 
 def test_a_line_changed_by_hand_is_named(house: House) -> None:

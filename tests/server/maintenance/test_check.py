@@ -9,15 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
 from server import config
 from server.commands import main
 from server.database import store as db
 from server.database.store import DATABASE_NAME
+from server.dataset import rollups
 from server.dataset.folder import Dataset
-from server.maintenance import home_lock
+from server.maintenance import check_files, check_state, home_lock
 from server.maintenance.check import CheckReport, check
+from server.maintenance.check_display import line_of
+from server.maintenance.progress import CheckPart
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared.clock import SystemClock
@@ -321,3 +324,53 @@ def test_a_path_that_leads_out_of_the_dataset_is_named_and_nothing_there_is_move
     assert _look(home).well
     if where == "the file":
         assert _contents(home) == before
+
+
+def test_a_look_that_was_cut_off_goes_on_and_remembers_what_it_had_found(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_files, "EVERY", 1)
+    monkeypatch.setattr(check_state, "SAVED_EVERY", 1)
+    payloads = sorted(path for path in (home / "dataset").glob("*/*") if path.is_file())
+    payloads[0].write_bytes(b"damaged")
+    read: list[str] = []
+
+    def cut(part: CheckPart) -> None:
+        if part.name == "reading files" and part.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(home, SystemClock(), to=cut)
+
+    def tell(part: CheckPart) -> None:
+        read.append(part.name)
+
+    found = check(home, SystemClock(), resume=True, to=tell)
+    assert [finding.what for finding in found.findings] == ["file damaged"]
+    assert found.files == 8
+    assert set(read) == {"reading files"}
+    assert not (home / "cache" / "check.json").exists()
+    again = check(home, SystemClock(), resume=True, to=tell)
+    assert (len(again.findings), "comparing rows" in read) == (1, True), "nothing was cut off, so all is looked at"
+
+
+def test_sums_and_cells_that_are_wrong_are_named_and_made_again(home: Path) -> None:
+    store = db.open_store(home)
+    rollups.fill(store)
+    with store.writing() as connection:
+        good = connection.execute(db.rollups.select().order_by(db.rollups.c.cell)).all()
+        connection.execute(text("INSERT INTO rollups VALUES ('object:tree', 1, 0, 0, 0, 0, 0)"))
+        connection.execute(update(db.samples).where(db.samples.c.sample_id.like("%2")).values(marks=8))
+    store.close()
+    assert _kinds(_look(home)) == {"sum out of date", "moment out of date"}
+    assert _look(home, repair=True).well
+    assert _look(home).findings == ()
+    store = db.open_store(home)
+    with store.reading() as connection:
+        assert connection.execute(db.rollups.select().order_by(db.rollups.c.cell)).all() == good
+    store.close()
+
+
+def test_what_is_left_to_do_is_said_in_words() -> None:
+    assert line_of(CheckPart("reading files", 25, 100), 60.0) == "reading files: 25%, about 3 min left"
+    assert line_of(CheckPart("reading the database", 0, 0), 60.0) == "reading the database"

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
-from server.review import decisions, selection
+from server.database import store as db
+from server.review import decisions, ranking, selection
 from server.review.decisions import ReviewDecision
 from server.review.ranking import Ranking
 from server.review.selection import Candidate, Confirmed, SelectionSettings
@@ -140,6 +142,29 @@ def test_the_queue_is_put_in_order_and_what_comes_in_later_is_ordered_the_next_t
     assert ranking.refresh()
     drawn = selection.order([candidate(f"pi-1-b00t-00000{n}", audit=True) for n in "15"])
     assert queue(house) == ["2", "3", "0", *(one[-1] for one in drawn)]
+
+
+def test_what_stands_behind_the_window_keeps_its_flags_order_and_moves_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "WINDOW", 2)
+    monkeypatch.setattr(ranking, "_AT_ONCE", 1)
+    for n, flags in enumerate([("audit",), ("low_confidence",), ("wearer",), ("correction",), ("low_confidence",)]):
+        house.send(moment(n, flags=flags, walk_id=f"walk-{n}"))
+    keeper = Ranking(house.store, house.dataset)
+    assert keeper.refresh()
+    assert queue(house) == ["3", "2", "4", "1", "0"]
+    house.clock.sleep(1.0)
+    house.send(moment(6, flags=("audit",), walk_id="walk-6"))
+    assert queue(house)[0] == "6"
+    for n in (3, 2, 6):
+        nothing = ReviewDecision("nothing", "Ben")
+        decisions.review(house.store, house.dataset, f"pi-1-b00t-{n:06d}", nothing, now_s=house.clock.utc_s() + n)
+    assert keeper.refresh()
+    assert queue(house) == ["4", "1", "0"]
+    with house.store.reading() as connection:
+        places = dict(connection.execute(select(db.samples.c.sample_id, db.samples.c.priority)).all())
+    assert places["pi-1-b00t-000004"] < ranking.BEHIND < places["pi-1-b00t-000000"]
 
 
 def test_a_decision_taken_meanwhile_stays(house: House) -> None:

@@ -94,7 +94,6 @@ _INDICES = (
     ("ix_review_comments_sample_id", "review_comments", ("sample_id",)),
     ("ix_review_leases_person", "review_leases", ("person",)),
     ("ix_sought_wearer", "sought", ("wearer",)),
-    ("ix_samples_walk_id", "samples", ("walk_id", "captured_at")),
     ("ix_reviews_reviewer", "reviews", ("reviewer", "id")),
 )
 

@@ -1,0 +1,140 @@
+"""What each page of the review costs with a hundred thousand moments and with a million.
+
+    make bench NAME=web        prints a table and writes build/bench/web.json
+
+A real `waycue-server run` beside a real broker, asked over loopback by one reader, one request after the other: p50 and
+p95 are from the request's first byte to the answer's last. `cpu_ms` is the processor time of the server, all threads,
+for one request: on a machine where others work too it says more than the clock. How busy the machine was stands under
+`load` (runnable processes for each processor).
+
+Homes are made first (benchmarks._large_home), a million moments in some minutes; --homes keeps them for the next time.
+Where there are benchmarks of a reviewer's pace and of the recogniser, their figures stand in the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from benchmarks import _large_home
+from benchmarks._served_home import Started, measured, rss_mb, served
+from server.database import store as db
+from server.database.store import open_store
+from shared import atomic
+
+OUT = Path("build/bench/web.json")
+SIZES = {"100k": 100_000, "1m": 1_000_000}
+REQUESTS = 60
+PAGE = 10
+BOUND_MS = 50.0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.web", description=(__doc__ or "").split("\n\n")[0])
+    options.add_argument("--sizes", default="100k", help=f"of {', '.join(SIZES)}, separated by commas (default 100k)")
+    options.add_argument("--homes", type=Path, metavar="DIR", help="where homes are kept (default: made anew)")
+    options.add_argument("--requests", type=int, default=REQUESTS, help=f"for each page (default {REQUESTS})")
+    options.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default {OUT})")
+    chosen = options.parse_args(argv)
+    console, figures = Console(), dict[str, Any]()
+    with tempfile.TemporaryDirectory() as scratch:
+        homes = chosen.homes or Path(scratch)
+        sizes = chosen.sizes.split(",")
+        runs = {size: _run(homes / size, SIZES[size], Path(scratch), chosen.requests, console) for size in sizes}
+    figures["pages"] = {size: run.pop("pages") for size, run in runs.items()}
+    figures |= next(iter(runs.values())) | {"by_size": runs}
+    figures |= _others()
+    atomic.write_json(chosen.out, figures)
+    for size, pages in figures["pages"].items():
+        console.print(_table(f"{size} moments", pages))
+    console.print({name: figures[name] for name in ("rss_mb", "rss_peak_mb", "start_s", "start_cpu_s", "load")})
+
+
+def _run(home: Path, moments: int, scratch: Path, requests: int, console: Console) -> dict[str, Any]:
+    if not (home / "waycue.toml").exists():
+        with console.status(f"making a home of {moments} moments"):
+            _large_home.build(home, moments, own_files=False)
+    asked = _paths(home, requests)
+    with served(home, scratch) as server, console.status(f"asking {home.name}"):
+        pages = {name: asdict(measured(server, paths)) for name, paths in asked.items()}
+        return {"pages": pages, **_about(server)}
+
+
+def _about(server: Started) -> dict[str, float]:
+    return {
+        "rss_mb": round(rss_mb(server.pid), 1),
+        "rss_peak_mb": round(rss_mb(server.pid, peak=True), 1),
+        "start_s": round(server.first_answer_s, 2),
+        "start_cpu_s": round(server.first_answer_cpu_s, 2),
+        "load": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
+    }
+
+
+def _paths(home: Path, requests: int) -> dict[str, list[str]]:
+    """Page → what is asked for, each time something else where there is a choice."""
+    draw = random.Random(7)
+    table = db.samples
+    with closing(open_store(home)) as store, store.reading() as connection:
+        ids = list(connection.execute(select(table.c.sample_id).order_by(table.c.row_id).limit(20_000)).scalars())
+        counts = dict(connection.execute(select(db.rollups.c.cell, db.rollups.c.moments)).all())
+    last = {state: counts.get(f"state:{state}", 0) // PAGE for state in ("pending", "reviewed")}
+
+    def times(path: Callable[[], str]) -> list[str]:
+        return [path() for _ in range(requests)]
+
+    return {
+        "list": times(lambda: "/"),
+        "list_reviewed": times(lambda: "/?state=reviewed"),
+        "any_page": times(lambda: f"/?page={draw.randrange(1, last['pending'] + 1)}"),
+        "any_page_reviewed": times(lambda: f"/?state=reviewed&page={draw.randrange(1, last['reviewed'] + 1)}"),
+        "last_page": times(lambda: f"/?page={last['pending'] + 1}"),
+        "statistics": times(lambda: "/api/stats"),
+        "moment": times(lambda: f"/moments/{draw.choice(ids)}"),
+        "api_list": times(lambda: f"/api/samples?state=all&limit=50&offset={draw.randrange(1000) * 50}"),
+        "batch": times(lambda: "/batch"),
+        **_searches(times),
+    }
+
+
+def _searches(times: Callable[[Callable[[], str]], list[str]]) -> dict[str, list[str]]:
+    """Where there is a search."""
+    if importlib.util.find_spec("server.review.searching") is None:
+        return {}
+    words = random.Random(8)
+    return {"search": times(lambda: f"/?words={words.choice(('curb', 'pole', 'stairs', 'left', 'car'))}")}
+
+
+def _others() -> dict[str, Any]:
+    """Figures of the benchmarks beside this one, where they are: reviews_per_minute, recogniser."""
+    found: dict[str, Any] = {}
+    for module, key in (("benchmarks._reviewer", "reviews_per_minute"), ("benchmarks.recogniser", "recogniser")):
+        if importlib.util.find_spec(module) is not None:
+            found[key] = importlib.import_module(module).measure()
+    return found
+
+
+def _table(title: str, pages: dict[str, dict[str, float]]) -> Table:
+    table = Table(title=title)
+    for name in ("page", "p50 ms", "p95 ms", "CPU ms", f"< {BOUND_MS:.0f} ms"):
+        table.add_column(name, justify="left" if name == "page" else "right")
+    for name, one in pages.items():
+        met = "yes" if one["p95_ms"] < BOUND_MS else "no"
+        table.add_row(name, *(f"{one[key]:.1f}" for key in ("p50_ms", "p95_ms", "cpu_ms")), met)
+    return table
+
+
+if __name__ == "__main__":
+    main()

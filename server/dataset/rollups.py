@@ -1,0 +1,151 @@
+"""Sums over all moments, kept in the database as they change, so that no statistics read all moments.
+
+A fold in `samples` has marks and cells (server.dataset.judged); triggers of the database add them to `rollups` and take
+them away, in the transaction that writes, changes or deletes the fold, whoever does it.
+
+Rules that it keeps:
+
+1. `rollups` is always the sum over `samples` as they are. `check` compares the two.
+2. Cells depend on the vocabulary and this code (`rules`). `fill` makes those of older folds anew, in small transactions
+   that hold up nobody, and goes on where it was cut off. Until then the sums are of what was filled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import judged, sample_row
+from shared.background import Background
+from shared.vocabulary import lexemes
+
+logger = logging.getLogger(__name__)
+AT_ONCE = 500
+"""Folds in one transaction: about 50 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one cell counts."""
+
+    moments: int = 0
+    corrections: int = 0
+    judged: int = 0
+    correct: int = 0
+    audit_judged: int = 0
+    audit_correct: int = 0
+
+
+def values_of(row: sample_row.SampleRow) -> dict[str, object]:
+    """The columns of a fold that its sums are made from."""
+    return {"model": row.model_version, "marks": judged.marks_of(row), "cells": judged.cells_of(row)}
+
+
+def rules() -> str:
+    """What cells depend on beside the moment: this code's number, and the words that are understood."""
+    digest = hashlib.sha256(judged.RULES.encode())
+    digest.update(files("shared").joinpath("vocabulary.toml").read_bytes())
+    known = {words: [meaning.value for meaning in meanings] for words, meanings in lexemes.phrases()[1].items()}
+    digest.update(repr(sorted(known.items())).encode())
+    return digest.hexdigest()
+
+
+def is_whole(connection: Connection) -> bool:
+    """Whether all folds have the cells of today's rules."""
+    table = db.rollup_state
+    return bool(connection.execute(select(table.c.whole).where(table.c.rules == rules())).scalar())
+
+
+def fill(store: Store, *, wanted: Callable[[], bool] = lambda: True) -> int:
+    """Give every fold the cells of today's rules; returns how many had others. wanted: asked after each transaction
+    whether to go on. Raises: DatasetError for a fold that cannot be read."""
+    own, filled = rules(), 0
+    with store.reading() as connection:
+        state = connection.execute(select(db.rollup_state).where(db.rollup_state.c.rules == own)).mappings().first()
+    if state is not None and state["whole"]:
+        return 0
+    after: str | None = str(state["after"]) if state is not None else ""
+    while after is not None:
+        with store.writing() as connection:
+            last, changed = _filled(connection, after)
+            filled += changed
+            _remember(connection, own, after=last or after, whole=last is None)
+        after = last
+        if not wanted():
+            break
+    return filled
+
+
+def filling(store: Store) -> Background:
+    """`fill` beside a server's other work: pages are served meanwhile, and their statistics grow."""
+
+    def run() -> None:
+        filled = fill(store, wanted=lambda: not background.stopping.is_set())
+        if filled:
+            logger.warning("Counted %d moments of an older version for the statistics.", filled)
+
+    background = Background(run, name="rollups")
+    return background
+
+
+def _filled(connection: Connection, after: str) -> tuple[str | None, int]:
+    """The folds behind that one: (the last of them, None where there are no more; how many changed)."""
+    table = db.samples
+    query = select(table.c.sample_id, table.c.body, table.c.model, table.c.marks, table.c.cells).where(
+        table.c.sample_id > after
+    )
+    folds = connection.execute(query.order_by(table.c.sample_id).limit(AT_ONCE)).all()
+    changes = []
+    for fold in folds:
+        values = values_of(sample_row.from_dict(fold.body, where=f"sample {fold.sample_id}"))
+        if values != {"model": fold.model, "marks": fold.marks, "cells": fold.cells}:
+            changes.append({"own_id": fold.sample_id, **values})
+    if changes:
+        connection.execute(update(table).where(table.c.sample_id == bindparam("own_id")), changes)
+    return (folds[-1].sample_id if folds else None), len(changes)
+
+
+def _remember(connection: Connection, own: str, *, after: str, whole: bool) -> None:
+    table = db.rollup_state
+    connection.execute(delete(table))
+    connection.execute(insert(table).values(rules=own, after=after, whole=whole))
+
+
+def tallies(connection: Connection, kind: str) -> dict[str, Tally]:
+    """Name → what is counted under it, of all cells of a kind that count anything."""
+    table, prefix = db.rollups, f"{kind}:"
+    # By its range, not LIKE: the index is used.
+    query = select(table).where(table.c.cell >= prefix, table.c.cell < f"{kind};", table.c.moments != 0)
+    return {cell.removeprefix(prefix): Tally(*sums) for cell, *sums in connection.execute(query)}
+
+
+def differences(connection: Connection) -> Iterator[str]:
+    """Cells that are not the sum over the folds. Reads all folds' cells, in the database and with flat memory."""
+    table = db.rollups
+    known = {cell: tuple(sums) for cell, *sums in connection.execute(select(table).where(table.c.moments != 0))}
+    for cell, *sums in connection.execute(text(_SUMMED)):
+        if known.pop(cell, None) != tuple(sums):
+            yield cell
+    yield from known
+
+
+def sum_again(connection: Connection) -> None:
+    """Make all sums anew from the folds, inside a transaction."""
+    connection.execute(delete(db.rollups))
+    connection.execute(text(f"INSERT INTO rollups {_SUMMED}"))
+
+
+# As the triggers count, in migration 0011.
+_SUMMED = """
+SELECT cell.value, count(*), sum(marks & 1), sum((marks & 2) / 2), sum((marks & 4) / 4), sum((marks & 10) = 10),
+    sum((marks & 12) = 12)
+FROM samples, json_each(json_insert(samples.cells, '$[#]', 'state:' || samples.state)) AS cell
+GROUP BY cell.value
+"""

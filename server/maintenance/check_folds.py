@@ -1,0 +1,93 @@
+"""The newest rows of the database's own tables: each moment is shown as its newest row says, and is counted so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import rollups, row_log, sought
+from server.dataset.sample_row import from_dict, number_in
+from server.maintenance.findings import HomeFinding
+from server.maintenance.progress import EVERY, Told, nobody, told
+
+OUTDATED, MISCOUNTED = "moment out of date", "sum out of date"
+
+
+def differences(store: Store, *, to: Told = nobody) -> Iterator[HomeFinding]:
+    """Samples that do not say what their newest row says, and sums that are not those of the samples. Both tables are
+    read side by side, with flat memory."""
+    with store.reading() as connection:
+        total = connection.execute(select(func.count()).select_from(db.samples)).scalar() or 0
+        whole = rollups.is_whole(connection)
+        folds = _folds(connection)
+        fold = next(folds, None)
+        for sample_id, body in told(_newest_bodies(connection), "comparing moments", total, to):
+            while fold is not None and fold.sample_id < sample_id:
+                fold = next(folds, None)  # its rows are missing, which is told where the logs are compared
+            own = fold if fold is not None and fold.sample_id == sample_id else None
+            if not _agrees(own, body, counted=whole):
+                why = "the review queue shows it otherwise than the dataset has it"
+                yield HomeFinding(OUTDATED, sample_id, why)
+        for cell in rollups.differences(connection):
+            yield HomeFinding(MISCOUNTED, cell, "statistics count the moments wrongly", remedy="counted again")
+
+
+def _folds(connection: Connection) -> Iterator[Any]:
+    table = db.samples
+    query = select(table.c.sample_id, table.c.body, table.c.model, table.c.marks, table.c.cells)
+    yield from connection.execute(query.order_by(table.c.sample_id).execution_options(yield_per=EVERY))
+
+
+def _newest_bodies(connection: Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    table = db.dataset_rows
+    query = select(table.c.sample_id, table.c.body).order_by(table.c.sample_id, table.c.seq)
+    rows = connection.execute(query.execution_options(yield_per=EVERY))
+    for sample_id, some in groupby(rows, key=lambda row: str(row.sample_id)):
+        yield sample_id, _newest([row.body for row in some])
+
+
+def _newest(bodies: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one with the highest number, then the last."""
+    return max(reversed(bodies), key=lambda body: _number(body))
+
+
+def _number(body: dict[str, Any]) -> int:
+    name = str(body["row_id"])
+    return number_in(name) if "#" in name else 0  # a name that somebody gave it by hand
+
+
+def _agrees(fold: Any, body: dict[str, Any], *, counted: bool) -> bool:
+    """counted: all folds have the marks and cells of today's rules"""
+    if body.get("erased") or fold is None:
+        return fold is None and bool(body.get("erased"))
+    if fold.body != body:
+        return False
+    values = {"model": fold.model, "marks": fold.marks, "cells": fold.cells}
+    return not counted or rollups.values_of(from_dict(body)) == values
+
+
+def fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
+    """Make what a moment is shown and counted by anew from its newest row."""
+    table = db.dataset_rows
+    with store.writing() as connection:
+        query = select(table.c.body).where(table.c.sample_id == sample_id).order_by(table.c.seq)
+        bodies = list(connection.execute(query).scalars())
+        if not bodies:
+            return
+        body = _newest(bodies)
+        connection.execute(delete(db.samples).where(db.samples.c.sample_id == sample_id))
+        if not body.get("erased"):
+            row = from_dict(body)
+            connection.execute(db.samples.insert().values(**row_log.fold_of(row, body, now_s=now_s)))
+            sought.keep(connection, [row], known=())
+
+
+def count_again(store: Store) -> None:
+    """Make all sums anew."""
+    with store.writing() as connection:
+        rollups.sum_again(connection)

@@ -1,0 +1,123 @@
+"""The lists of moments, each in the order of an index: a page is read where it stands, and no list is sorted.
+
+pending            priority, newest first, id     ix_samples_listed
+reviewed, rejected when decided, newest first, id ix_samples_decided
+all                as pending                     ix_samples_all
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import rollups, sample_row
+from server.dataset.sample_row import SampleRow, State
+
+Listed = State | Literal["all"]
+_S = db.samples.c
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a moment stands in a list; compares by nothing else than its list's order."""
+
+    sample_id: str
+    priority: int
+    captured_at: float
+    changed_at: float
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many moments stand in each state, as the database counts them."""
+    known = rollups.tallies(connection, "state")
+    return {state: known[state].moments if state in known else 0 for state in get_args(State)}
+
+
+def page(connection: Connection, state: Listed, *, limit: int, offset: int) -> list[SampleRow]:
+    """So many moments from that number on. The half of the list that is nearer is counted through, in an index."""
+    total = _total(connection, state) if offset else 0
+    if offset <= total - offset or not total:
+        ids = _listed(select(_S.sample_id), state).limit(limit).offset(offset)
+        return _rows(connection, connection.execute(ids).scalars().all())
+    left = min(limit, total - offset)
+    if left <= 0:
+        return []
+    ids = _listed(select(_S.sample_id), state, backwards=True).limit(left).offset(total - offset - left)
+    return _rows(connection, connection.execute(ids).scalars().all()[::-1])
+
+
+def some(
+    connection: Connection, state: Listed, conditions: Sequence[ColumnElement[bool]], *, limit: int, offset: int
+) -> list[SampleRow]:
+    """As `page`, of the moments for which all of this holds."""
+    ids = _listed(select(_S.sample_id), state).where(*conditions).limit(limit).offset(offset)
+    return _rows(connection, connection.execute(ids).scalars().all())
+
+
+def behind(
+    connection: Connection, state: Listed, *, limit: int, after: Place | None
+) -> tuple[list[SampleRow], Place | None]:
+    """(so many moments behind a place, the place of the last; None where the list ends there)"""
+    places = [Place(*row) for row in connection.execute(listed_from(state, after).limit(limit + 1))]
+    rows = _rows(connection, [place.sample_id for place in places[:limit]])
+    return rows, places[limit - 1] if len(places) > limit else None
+
+
+def each(store: Store, states: Sequence[State]) -> Iterator[SampleRow]:
+    """Every moment in one of these states, by id, with flat memory, as they were at the beginning."""
+    query = select(_S.sample_id, _S.body).where(_S.state.in_(states)).order_by(_S.sample_id)
+    with store.reading() as connection:
+        for sample_id, body in connection.execute(query.execution_options(yield_per=500)):
+            yield sample_row.from_dict(body, where=f"sample {sample_id}")
+
+
+def listed_from(state: Listed, after: Place | None) -> Select[Any]:
+    """The columns of Place of a list, behind a place. Pure."""
+    query = _listed(select(_S.sample_id, _S.priority, _S.captured_at, _S.changed_at), state)
+    return query if after is None else query.where(_behind(state, after))
+
+
+def _total(connection: Connection, state: Listed) -> int:
+    known = counts(connection)
+    return sum(known.values()) if state == "all" else known[state]
+
+
+def _listed(query: Select[Any], state: Listed, *, backwards: bool = False) -> Select[Any]:
+    if state != "all":
+        query = query.where(_S.state == state)
+    first, newest = (_S.changed_at, True) if _by_decision(state) else (_S.priority, False)
+    keys: list[tuple[ColumnElement[Any], bool]] = [(first, newest)]
+    keys += [] if _by_decision(state) else [(_S.captured_at, True)]
+    keys.append((_S.sample_id, False))
+    return query.order_by(*(key.desc() if falls != backwards else key.asc() for key, falls in keys))
+
+
+def _behind(state: Listed, place: Place) -> ColumnElement[bool]:
+    """What stands behind a place. The first term alone bounds the index."""
+    if _by_decision(state):
+        same = and_(_S.changed_at == place.changed_at, _S.sample_id > place.sample_id)
+        return and_(_S.changed_at <= place.changed_at, or_(_S.changed_at < place.changed_at, same))
+    later = or_(
+        _S.captured_at < place.captured_at, and_(_S.captured_at == place.captured_at, _S.sample_id > place.sample_id)
+    )
+    return and_(
+        _S.priority >= place.priority, or_(_S.priority > place.priority, and_(_S.priority == place.priority, later))
+    )
+
+
+def _by_decision(state: Listed) -> bool:
+    return state in ("reviewed", "rejected")
+
+
+def _rows(connection: Connection, ids: Sequence[str]) -> list[SampleRow]:
+    """The rows of these moments, in this order."""
+    found: dict[str, Any] = {}
+    for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement
+        query = select(_S.sample_id, _S.body).where(_S.sample_id.in_(ids[start : start + 500]))
+        found.update(connection.execute(query).all())
+    return [sample_row.from_dict(found[one]) for one in ids]
