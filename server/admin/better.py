@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from server.admin.nights import NightRun
-from server.dataset import judged
+from server.dataset.judged import span_of
 from server.dataset.sample_row import SampleRow
 from server.releases.registry import RegisteredModel
 from server.review import stats
@@ -102,7 +102,7 @@ def progress(
 
 
 def _week(row: SampleRow) -> str:
-    return judged.span_of(row.timestamp, by="week")
+    return span_of(row.timestamp, by="week")
 
 
 def compared(weeks: Sequence[Group]) -> WeeksCompared:
