@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -14,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from server.broker.child import BrokerChild, find_mosquitto
-from shared import file_lock
+from shared import bundle, file_lock
 from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:
     from tests.secure import SecureSite
 
+FULL = "starter-full"
 
 # A busy machine is slow, which is no fault.
 settings.register_profile("waycue", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,7 +31,10 @@ settings.load_profile("waycue")
 def pytest_configure() -> None:
     """A shell starts background jobs with SIGINT and SIGQUIT ignored, and children inherit that: the Ctrl-C that
     several tests send to a child would do nothing. A handler is not inherited over exec, so children then start with
-    the default."""
+    the default.
+
+    Importing and collecting make no garbage worth a collection: pytest_collection_finish turns the collector on."""
+    gc.disable()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
@@ -40,6 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: a worker that began one last would let the other wait for it."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: a million objects, which the collector need not go through again and
+    again. Doing so took a fifth of the tests' own processor time."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -111,9 +124,7 @@ def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     It is made once, also where several processes run the tests: each then has a copy.
     Shared by the tests of a process: a test that changes anything copies it first.
     """
-    base = tmp_path_factory.getbasetemp()
-    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    common = Path(os.environ.get("WAYCUE_TESTS_TOGETHER", common))  # of several runs at once: scripts/test
+    common = _together(tmp_path_factory)
     made, home = common / "starter-made", tmp_path_factory.mktemp("starter") / "home"
     with file_lock.locked(common / "starter.lock"):
         if not made.exists():
@@ -123,17 +134,38 @@ def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def starter_full(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The starter's bundle in float32, out of which that of `starter_home` was quantised. Read only."""
+    return _together(tmp_path_factory) / FULL
+
+
+def _together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Path(os.environ.get("WAYCUE_TESTS_TOGETHER", common))  # of several runs at once: scripts/test
+
+
 def _make_starter(home: Path) -> None:
     import torch
 
     from server.learn import bundles  # torch takes seconds to import: only those who ask pay
 
-    shutil.rmtree(home, ignore_errors=True)  # of a process that failed
+    for folder in (home, home.parent / FULL):
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
     home.mkdir()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the model is too small to share, and threads that wait for a busy core cost minutes
-    bundles.add_starter(home, progress=lambda text: None)
+    bundles.add_starter(home, progress=lambda text: _keep_full(home))
     torch.set_num_threads(threads)
+
+
+def _keep_full(home: Path) -> None:
+    """At each step: the float32 bundle lies where it was made only until all is done. To export it anew takes 10 s."""
+    work, kept = home / "nights" / "starter" / "float", home.parent / FULL
+    if (work / bundle.MANIFEST_NAME).exists() and not kept.exists():
+        shutil.copytree(work, kept)
 
 
 @pytest.fixture(scope="session")

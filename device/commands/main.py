@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from shared.collector import set_aside
 from shared.ends import interrupted_quietly, missing_named, unread
 
-with interrupted_quietly(), missing_named():
+with interrupted_quietly(), missing_named(), set_aside():
     import argparse
     import io
     import json

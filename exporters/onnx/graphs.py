@@ -14,6 +14,9 @@ it for a KV cache in place. Not `export_for_generation`: on SmolVLM it leaves th
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +149,18 @@ def export_ear(ear: nn.Module, folder: Path) -> None:
 
 def write_graph(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: Path) -> None:
     """Write one module as a graph. inputs: examples, by the names that the graph's inputs get. Raises: OSError."""
-    with torch.no_grad():
+    with torch.no_grad(), _heap_set_aside():
         exporter: Any = OnnxExporter  # typed for whole models; a module with the parts it needs serves as well
         exported = exporter().export(module.eval(), inputs, config=config)
     onnx_ir.save(exported.program, str(file))
+
+
+@contextmanager
+def _heap_set_aside() -> Iterator[None]:
+    """The collector leaves alone what was there before: tracing makes it run often, and each time through all of torch
+    and transformers, for a fifth of an export's time. What the export itself leaves behind is still collected."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

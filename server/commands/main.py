@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from shared.collector import set_aside
 from shared.ends import interrupted_quietly, unread
 
-with interrupted_quietly():
+with interrupted_quietly(), set_aside():
     import argparse
     import io
     import logging

@@ -22,7 +22,6 @@ from server.commands.finetune import BASE
 from server.dataset import rules
 from server.labelling import conditions
 from server.learn.presets import PRESETS
-from server.learn.tuning import Tuning
 from shared import vocabulary
 from tests.device.capture.films import make
 from tests.server.commands.terminal import Done, server
@@ -285,6 +284,8 @@ def test_the_labels_of_exercises_become_the_file_that_the_loader_reads(tmp_path:
 
 
 def test_the_recipe_has_the_seeds_figures() -> None:
+    from server.learn.tuning import Tuning  # brings torch along, which no other test of this half collects
+
     recipe = Tuning.of(PRESETS["qved-stage3"].values)
     assert (recipe.epochs, recipe.rate, recipe.connector_rate, recipe.rank, recipe.alpha) == (8, 1e-4, 2e-5, 64, 128)
     assert (recipe.batch, recipe.accumulate, recipe.max_length) == (8, 2, 2048)

@@ -169,3 +169,14 @@ def can_encode(codec: str) -> bool:
     except av.codec.codec.UnknownCodecError:
         return False
     return True
+
+
+def beginning(whole: Path, file: Path, *, seconds: float) -> Path:
+    """The first seconds of a film, packet by packet: what it is encoded in stays as it is."""
+    with av.open(str(whole)) as source, av.open(str(file), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None and packet.dts * packet.time_base < seconds:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    return file

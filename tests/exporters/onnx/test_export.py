@@ -61,17 +61,11 @@ def label(of: Checkpoint) -> Label:
     return Label("v1", of.name, "", of.intended_use, dict(of.thresholds), 1.0)
 
 
-@pytest.fixture(scope="module")
-def full(starter: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The starter's bundle in float32."""
-    folder = tmp_path_factory.mktemp("full") / "b"
-    export_bundle(exportable(starter), label(starter), folder, golden_chunks=[], quantised=False)
-    return folder
-
-
-def test_before_quantisation_98_of_100_tokens_are_pytorchs(full: Path, write: Writer, held_out: list[Given]) -> None:
-    assert bundle.read_manifest(full).model["precision"] == "float32"
-    parity = compare(full, write, held_out)
+def test_before_quantisation_98_of_100_tokens_are_pytorchs(
+    starter_full: Path, write: Writer, held_out: list[Given]
+) -> None:
+    assert bundle.read_manifest(starter_full).model["precision"] == "float32"
+    parity = compare(starter_full, write, held_out)
     assert parity.moments == 50
     assert parity.tokens > 200
     assert parity.token_share >= 0.98, parity
@@ -85,10 +79,10 @@ def test_after_quantisation_95_of_100_tokens_are_pytorchs(
 
 
 def test_a_decoder_in_4_bits_is_smaller_and_still_writes_pytorchs_words(
-    starter: Checkpoint, write: Writer, held_out: list[Given], starter_bundle: Path, full: Path, tmp_path: Path
+    starter: Checkpoint, write: Writer, held_out: list[Given], starter_bundle: Path, starter_full: Path, tmp_path: Path
 ) -> None:
     what = exportable(starter)
-    manifest = export_bundle(what, label(starter), tmp_path / "b", golden_chunks=[], bits=4, full=full)
+    manifest = export_bundle(what, label(starter), tmp_path / "b", golden_chunks=[], bits=4, full=starter_full)
     assert manifest.model["precision"] == "vision int8, decoder 4-bit"
     small, large = (folder / "decoder_model_merged.onnx" for folder in (tmp_path / "b", starter_bundle))
     assert small.stat().st_size < large.stat().st_size
