@@ -195,8 +195,30 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
         done = desk.delete(plan, by=person.of(request).name)
         return RedirectResponse(f"/deletions/{done.id}", status_code=303)
 
-    routes.add_api_route("/{what}/{name:path}/delete", ask, methods=["GET"], response_class=HTMLResponse)
-    routes.add_api_route("/{what}/{name:path}/delete", delete, methods=["POST"], response_model=None)
+    @routes.get("/moments/{sample_id}/delete")
+    def ask_moment(request: Request, sample_id: str) -> HTMLResponse:
+        return ask(request, "moments", sample_id)
+
+    @routes.post("/moments/{sample_id}/delete")
+    def delete_moment(request: Request, sample_id: str) -> Response:
+        return delete(request, "moments", sample_id)
+
+    @routes.get("/walks/{walk_id:path}/delete")
+    def ask_walk(request: Request, walk_id: str) -> HTMLResponse:
+        return ask(request, "walks", walk_id)
+
+    @routes.post("/walks/{walk_id:path}/delete")
+    def delete_walk(request: Request, walk_id: str) -> Response:
+        return delete(request, "walks", walk_id)
+
+    @routes.get("/wearers/{name:path}/delete")
+    def ask_wearer(request: Request, name: str) -> HTMLResponse:
+        return ask(request, "wearers", name)
+
+    @routes.post("/wearers/{name:path}/delete")
+    def delete_wearer(request: Request, name: str) -> Response:
+        return delete(request, "wearers", name)
+
     return routes
 
 
