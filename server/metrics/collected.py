@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
-from server.admin import nights
+from server.admin import nights, waiting
 from server.admin.fleet import FleetDevice
 from server.database import store as db
 from server.database.store import Store
@@ -22,7 +22,6 @@ from server.metrics.requests import RequestCounts
 from server.releases.registry import CHAMPION
 from server.review import decisions
 
-CORRECTIONS_FIRST = 0  # the priority of a moment with a spoken correction (server.review.decisions)
 Sample = tuple[tuple[str, ...], float]
 """(values of the labels, value)"""
 
@@ -76,10 +75,8 @@ class _Home(Collector):
 
 def _counted(store: Store, *, now_utc: float) -> dict[str, list[Sample]]:
     figures, disk = counters.figures(store, now_s=now_utc), shutil.disk_usage(store.home)
-    table = db.samples.c
     with store.reading() as connection:
-        waiting = select(func.count()).where(table.state == "pending", table.priority == CORRECTIONS_FIRST)
-        corrections = float(connection.scalar(waiting) or 0)
+        corrections = float(waiting.corrections(connection))
         models = float(connection.scalar(select(func.count()).select_from(db.models)) or 0)
         champion = connection.scalar(select(db.aliases.c.version).where(db.aliases.c.name == CHAMPION))
     return {

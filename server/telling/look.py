@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, select
 
-from server.admin import nights, storage
+from server.admin import nights, storage, waiting
 from server.admin.fleet import FleetDevice
 from server.admin.nights import FAILED, NightRun
 from server.database import store as db
@@ -19,7 +19,8 @@ DAY_S, HELP_S = 86_400.0, 3600.0
 CERTIFICATE_DAYS, AUTHORITY_DAYS = 14.0, 60.0
 HELP = "help"
 """The flag of a moment at which a wearer asked for help."""
-CORRECTIONS_FIRST = 0  # the priority of a moment with a spoken correction (server.review.decisions)
+NEWEST_ROWS = 1000
+"""That are looked through each minute; as many are read in some hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,20 @@ def gathered(store: Store, devices: Sequence[FleetDevice], ends: Mapping[str, fl
     """Raises: OSError, SQLAlchemyError."""
     disk, runs = shutil.disk_usage(store.home), nights.runs(store.home, store, most=1)
     with store.reading() as connection:
-        table = db.samples
-        waiting = (table.c.state == "pending") & (table.c.priority == CORRECTIONS_FIRST)
-        corrections = int(connection.scalar(select(func.count()).select_from(table).where(waiting)) or 0)
-        recent = select(table.c.sample_id, table.c.device, table.c.body).where(
-            table.c.state == "pending", table.c.changed_at >= now_utc - HELP_S
-        )
-        helps = [(row.sample_id, row.device) for row in connection.execute(recent) if HELP in row.body.get("flags", ())]
+        corrections = waiting.corrections(connection)
+        helps = _calls(connection, now_utc)
     last = runs[0] if runs else None
     return Sights(now_utc, corrections, tuple(devices), last, disk.free, disk.total, dict(ends), tuple(helps))
+
+
+def _calls(connection: Connection, now_utc: float) -> list[tuple[str, str]]:
+    """(moment, device) of the last hour's calls for help, among the newest rows: there is no index by time."""
+    rows, table = db.dataset_rows.c, db.samples.c
+    newest = connection.execute(select(rows.sample_id, rows.body).order_by(rows.seq.desc()).limit(NEWEST_ROWS))
+    called = {row.sample_id for row in newest if HELP in row.body.get("flags", ())}
+    undecided = (table.state == "pending") & (table.changed_at >= now_utc - HELP_S)
+    found = select(table.sample_id, table.device).where(table.sample_id.in_(called), undecided)
+    return [(row.sample_id, row.device) for row in connection.execute(found)] if called else []
 
 
 def items(found: Sights) -> tuple[NewsItem, ...]:

@@ -135,6 +135,7 @@ def readable(content: bytes) -> str:
 
 def test_what_holds_is_found_in_the_home_and_says_nothing_of_a_wearer(house: House) -> None:
     seed(house)
+    house.send(moment(8, flags=("stopped",)))  # as urgent as a correction, and none
     house.send(moment(9, flags=("wearer", "help")))
     record = NightRecord(house.store, house.clock)
     record.end("failed", reasons=["The disk is full."])
