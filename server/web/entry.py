@@ -30,7 +30,7 @@ from server.access.service import Access
 from server.access.tokens import TokenScope
 from server.web import cookies, permits, person, review
 from server.web.guard import SAFE_METHODS
-from server.web.permits import MEDIA, MOMENT, AskedRoute
+from server.web.permits import MEDIA, MOMENT, AskedRoute, Permit
 
 NO_ACCOUNT = (
     "Nobody has an account here yet. Open the invitation that `waycue-server run` printed, or have one made in a"
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LetIn:
+class MayPass:
     """A request that may go on."""
 
     person: Person | None
@@ -94,29 +94,26 @@ class Entry:
             if verdict.account is not None and state["listed"]:
                 await run_in_threadpool(self._note_listed, request, verdict.account.person, state["listed"])
 
-    def judge(self, request: Request) -> LetIn | TurnedAway:
+    def judge(self, request: Request) -> MayPass | TurnedAway:
         """Whether a request may go on, and as whom. Raises: SQLAlchemyError."""
         asked = permits.find(request.method, request.url.path)
         if asked is not None and asked.permit.path.startswith("/static/"):
-            return LetIn(None)  # the same files for everybody: no look into the database
+            return MayPass(None)  # the same files for everybody: no look into the database
         if not self._access.has_accounts:
             return self._before_accounts(request, asked)
         account, scopes = self._who(request)
-        if asked is not None and asked.permit.least is None:
-            return LetIn(account.person if account else None, account)
         if account is None:
-            return TurnedAway(401, LOG_IN)
-        objection = _objection(account.person, scopes, asked)
-        if objection is not None or asked is None:
-            return objection or TurnedAway(404, NOT_THERE)
-        return self._about(request, account, asked)
+            return MayPass(None) if asked is not None and asked.permit.least is None else TurnedAway(401, LOG_IN)
+        if asked is None:
+            return TurnedAway(404, NOT_THERE)
+        return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)
 
-    def _before_accounts(self, request: Request, asked: AskedRoute | None) -> LetIn | TurnedAway:
+    def _before_accounts(self, request: Request, asked: AskedRoute | None) -> MayPass | TurnedAway:
         # A proxy on this machine that the settings do not name would open the page to all that it serves.
         if self._alone and not any(name in request.headers for name in FORWARDED):
-            return LetIn(ALONE)
+            return MayPass(ALONE)
         if asked is not None and asked.permit.before_accounts:
-            return LetIn(None)
+            return MayPass(None)
         return TurnedAway(403, NO_ACCOUNT)
 
     def _who(self, request: Request) -> tuple[PersonAccount | None, frozenset[TokenScope] | None]:
@@ -128,7 +125,7 @@ class Entry:
         session = cookies.read(request, cookies.SESSION)
         return (self._access.sessions.account_of(session) if session else None), None
 
-    def _about(self, request: Request, account: PersonAccount, asked: AskedRoute) -> LetIn | TurnedAway:
+    def _about(self, request: Request, account: PersonAccount, asked: AskedRoute) -> MayPass | TurnedAway:
         """What a request is about, if it names a moment or a file: may this person see it?"""
         who, moment, audit = account.person, asked.names.get(MOMENT), self._access.audit
         address = request.client.host if request.client else ""
@@ -143,7 +140,7 @@ class Entry:
             if not visible.may_open(self._access.store, who, path):
                 return TurnedAway(404, "There is no such file in the dataset.")
             audit.note(who.name, "opened", path, address=address)
-        return LetIn(who, account)
+        return MayPass(who, account)
 
     def _note_listed(self, request: Request, who: Person, sample_ids: list[str]) -> None:
         address = request.client.host if request.client else ""
@@ -166,12 +163,12 @@ def is_for_programs(path: str) -> bool:
     return path.startswith(("/api/", "/media/", "/healthz", "/static/"))
 
 
-def _objection(who: Person, scopes: frozenset[TokenScope] | None, asked: AskedRoute | None) -> TurnedAway | None:
+def _objection(who: Person, scopes: frozenset[TokenScope] | None, permit: Permit) -> TurnedAway | None:
     """Why a person may not ask for a route, None where they may. Pure."""
-    if asked is None:
-        return TurnedAway(404, NOT_THERE)
-    least, scope = asked.permit.least, asked.permit.scope
-    if least is not None and not who.role.covers(least):
+    scope = permit.scope
+    if permit.least is None:
+        return None
+    if not who.role.covers(permit.least):
         return TurnedAway(403, NOT_ALLOWED)
     if scopes is not None and (scope is None or scope not in scopes):
         return TurnedAway(403, NO_SCOPE.format(scope=scope) if scope else NOT_ALLOWED)
