@@ -179,6 +179,16 @@ def test_several_at_once_are_ones_own_too(control: str, app: Any, site: Town, mo
         assert (row_of(site, ADAS).state, row_of(site, BOBS).state) == ("pending", "pending")
 
 
+def test_signs_in_a_path_open_nothing(app: Any, site: Town) -> None:
+    """What the table sees is what the routes match, whatever is encoded in a path."""
+    visitor = browser(app, site)
+    for start in ("/healthz", "/static", "/join/x", f"/api/samples/{ADAS}"):
+        for end in ("%3F", "%23", "%3F/review", "%2F..%2Fhealthz", "/", "%00"):
+            answer = visitor.get(f"{start}{end}")
+            assert answer.status_code in (303, 401, 404), f"{start}{end}: {answer.text}"
+            assert ADAS not in answer.text
+
+
 def test_all_wearers_are_seen_by_those_who_may(app: Any, site: Town) -> None:
     ana = browser(app, site, "Ana")
     assert ana.get(f"/moments/{BOBS}").status_code == 200
