@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from server.identity import announced
-from server.web.guard import ANYWHERE
+from server.identity.announced import ANYWHERE
 from shared import settings
 from shared.errors import ConfigError
 

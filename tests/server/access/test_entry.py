@@ -236,6 +236,8 @@ def test_before_there_is_an_account_only_this_machine_is_served(memory_path: Pat
     with town(memory_path, people=False) as empty:
         here, elsewhere = empty.visitor(alone=True), empty.visitor(alone=False)
         assert here.get("/").status_code == 200
+        assert [here.get(path).status_code for path in ("/account", "/account/code", "/people")] == [404, 404, 200]
+        assert here.post("/account/everywhere").status_code == 404
         assert here.get("/", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
         for permit in PERMITS:
             if "provider" in permit.path:
