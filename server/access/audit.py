@@ -42,7 +42,7 @@ class AccessEntry:
 
     at: float
     name: str
-    """Of the person; of somebody who was refused, the name that they gave."""
+    """Of the person; of somebody who was refused, whose account they tried, "(unknown)" = nobody's."""
     action: str
     """One of ACTIONS."""
     about: str = ""

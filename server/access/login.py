@@ -52,7 +52,8 @@ def attempt(access: Access, typed: LoginAttempt) -> LoginResult:
     right = access.passwords.is_right(typed.password, account.password if account else "")
     if account is None or not right or not _second_factor(access, account, typed.code):
         access.lockout.wrong(keys, now_s)
-        access.audit.note(typed.name, "refused", address=typed.network)
+        # A name that nobody has may be a password in the wrong field: it is not written down.
+        access.audit.note(account.person.name if account else "(unknown)", "refused", address=typed.network)
         return LoginResult(wait_s=access.lockout.wait_s(keys, now_s))
     access.lockout.right(keys)
     access.accounts.seen(account.id)

@@ -1,6 +1,7 @@
 """Passwords: argon2id through pwdlib, with its own parameters (64 MiB and three passes).
 
-At most AT_ONCE are hashed at a time, the others wait: forty strangers at once would otherwise take 2.5 GB of memory.
+At most AT_ONCE are hashed at a time, and at most WAITING wait for that: forty strangers at once would otherwise take
+2.5 GB of memory, and every thread that answers requests.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from server.access import hashed
 from shared.errors import Refused, Transient
 
-AT_ONCE = 2
-WAIT_S = 10.0
+AT_ONCE, WAITING = 2, 8
+WAIT_S = 5.0
 SHORTEST, LONGEST = 10, 256
 
 
@@ -28,7 +29,7 @@ class Passwords:
     def __init__(self, hasher: Argon2Hasher | None = None) -> None:
         """hasher: with other parameters; None = those of pwdlib"""
         self._hash = PasswordHash((hasher or Argon2Hasher(),))
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._turns, self._queue = threading.BoundedSemaphore(AT_ONCE), threading.BoundedSemaphore(AT_ONCE + WAITING)
         self._nobodys = self._hash.hash(hashed.new_secret())
 
     def hash(self, password: str, *, name: str) -> str:
@@ -58,12 +59,19 @@ class Passwords:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=WAIT_S):
-            raise Transient("Many people log in at this moment.", hint="Try again in a minute.")
-        try:
+        with _held(self._queue, 0.0), _held(self._turns, WAIT_S):
             yield
-        finally:
-            self._turns.release()
+
+
+@contextmanager
+def _held(semaphore: threading.BoundedSemaphore, wait_s: float) -> Iterator[None]:
+    """Raises: Transient where it is not free in time."""
+    if not semaphore.acquire(timeout=wait_s):
+        raise Transient("Many people log in at this moment.", hint="Try again in a minute.")
+    try:
+        yield
+    finally:
+        semaphore.release()
 
 
 def _same(text: str) -> str:

@@ -38,7 +38,7 @@ FAILED = "The log-in with the provider did not work."
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class VouchedFor:
     """Whom the provider vouches for, and what for the log-in was begun."""
 
     id: str
@@ -100,7 +100,7 @@ class Provider:
             self._pending[state] = _Pending(hashed.hash_of(browser), nonce, verifier, back, purpose, now_s)
         return str(url), browser
 
-    def finish(self, query: Mapping[str, str], browser: str) -> Subject:
+    def finish(self, query: Mapping[str, str], browser: str) -> VouchedFor:
         """Who came back. query: of the address; browser: what the browser kept. Raises: Refused, Transient."""
         with self._lock:
             begun = self._pending.pop(query.get("state", ""), None)
@@ -115,7 +115,7 @@ class Provider:
         if len(subject) > MAX_ID:
             raise Refused(FAILED, hint="The provider's subject is too long.")
         name = claims.get("name") or claims.get("preferred_username") or ""
-        return Subject(subject, str(name)[:64], begun.purpose)
+        return VouchedFor(subject, str(name)[:64], begun.purpose)
 
     def _id_token(self, code: str, begun: _Pending) -> str:
         try:

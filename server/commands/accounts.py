@@ -14,6 +14,7 @@ from server.commands.opening import add_json, opened, print_json, when
 if TYPE_CHECKING:
     from server.access.accounts import PersonAccount
     from server.access.service import Access
+    from server.access.tokens import ApiToken
 
 ROLES = ("wearer", "caregiver", "admin")
 SCOPES = ("read", "review", "admin")
@@ -213,32 +214,37 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _tokens(options: argparse.Namespace) -> int:
-    from server.access.tokens import TokenScope
-
     with _access(options) as access:
         if options.make is not None:
-            account = access.accounts.named(options.make)
-            scopes = [TokenScope(one) for one in options.scope or ("read",)]
-            token = access.tokens.make(account.id, options.label, scopes, days=options.days)
-            access.audit.note(_OPERATOR, "changed", account.person.name, detail=f"token {options.label}")
-            if options.json:
-                print_json({"token": token})
-            else:
-                print(f"{token}\nIt is shown this once. Programs send it as: Authorization: Bearer {token[:8]}…")
-            return 0
+            return _token_made(options, access)
         if options.revoke is not None:
             return _revoked(access, options.revoke)
         found = access.tokens.all()
     if options.json:
         print_json([asdict(token) for token in found])
-    elif not found:
-        print("There is no token.")
     else:
-        for one in found:
-            used = "never used" if one.used_at_s is None else f"last used {when(one.used_at_s)}"
-            ends = "" if one.expires_at_s is None else f", ends {when(one.expires_at_s)}"
-            print(f"{one.id:>4}  {one.name:<20} {one.label:<24} {', '.join(one.scopes)}; {used}{ends}")
+        print("\n".join(map(_token_described, found)) or "There is no token.")
     return 0
+
+
+def _token_made(options: argparse.Namespace, access: Access) -> int:
+    from server.access.tokens import TokenScope
+
+    account = access.accounts.named(options.make)
+    scopes = [TokenScope(one) for one in options.scope or ("read",)]
+    token = access.tokens.make(account.id, options.label, scopes, days=options.days)
+    access.audit.note(_OPERATOR, "changed", account.person.name, detail=f"token {options.label}")
+    if options.json:
+        print_json({"token": token})
+    else:
+        print(f"{token}\nIt is shown this once. Programs send it as: Authorization: Bearer {token[:8]}…")
+    return 0
+
+
+def _token_described(one: ApiToken) -> str:
+    used = "never used" if one.used_at_s is None else f"last used {when(one.used_at_s)}"
+    ends = "" if one.expires_at_s is None else f", ends {when(one.expires_at_s)}"
+    return f"{one.id:>4}  {one.name:<20} {one.label:<24} {', '.join(one.scopes)}; {used}{ends}"
 
 
 def _revoked(access: Access, token_id: int) -> int:

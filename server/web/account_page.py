@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import segno
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 
@@ -93,17 +93,15 @@ class OwnAccount:
         self._pages, self._access = pages, access
 
     def of(self, request: Request) -> PersonAccount:
-        """Whose page it is. Raises: Refused where there are no accounts."""
+        """Whose page it is. Raises: HTTPException where there are no accounts."""
         found: PersonAccount | None = getattr(request.state, "account", None)
         if found is None:
-            raise Refused(NO_ACCOUNT)
+            raise HTTPException(404, NO_ACCOUNT)
         return self._access.accounts.by_id(found.id) or found
 
     def page(self, request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
         """The page, with what is to be said."""
-        account = getattr(request.state, "account", None) and self.of(request)
-        if not account:
-            return self._pages.trouble(404, NO_ACCOUNT)
+        account = self.of(request)
         shown = {"error": "", "said": "", "token": "", "codes": [], **values}
         return self._pages.render(
             "account.html",

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.access import visible
 from server.access.accounts import PersonAccount
@@ -30,7 +30,7 @@ from server.access.service import Access
 from server.access.tokens import TokenScope
 from server.web import cookies, permits, person, review
 from server.web.guard import SAFE_METHODS
-from server.web.permits import MEDIA, MOMENT, AskedRoute
+from server.web.permits import MEDIA, MOMENT, AskedRoute, Permit
 
 NO_ACCOUNT = (
     "Nobody has an account here yet. Open the invitation that `waycue-server run` printed, or have one made in a"
@@ -45,12 +45,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LetIn:
+class MayPass:
     """A request that may go on."""
 
     person: Person | None
     """None = nobody is logged in, and the route is everybody's."""
     account: PersonAccount | None = None
+    about: tuple[str, str] | None = None
+    """What is written down once it was answered: (one of server.access.audit.ACTIONS, a moment or a file)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +84,53 @@ class Entry:
         if isinstance(verdict, TurnedAway):
             await self._refusal(request, verdict)(scope, receive, send)
             return
+        await self._go_on(scope, receive, send, verdict)
+
+    async def _go_on(self, scope: Scope, receive: Receive, send: Send, verdict: MayPass) -> None:
+        status: list[int] = []
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+            await send(message)
+
         state = scope.setdefault("state", {})
         state["account"], state["listed"] = verdict.account, []
         if verdict.person is not None:
             state["person"] = verdict.person
         token = person.shown_to.set(verdict.person if verdict.account else None)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_noted)
         finally:
             person.shown_to.reset(token)
-            if verdict.account is not None and state["listed"]:
-                await run_in_threadpool(self._note_listed, request, verdict.account.person, state["listed"])
+        if verdict.account is not None and status and status[0] < 400:
+            seen = [("listed", sample_id) for sample_id in state["listed"]]
+            seen += [verdict.about] if verdict.about else []
+            if seen:
+                await run_in_threadpool(self._note, Request(scope), verdict.account.person.name, seen)
 
-    def judge(self, request: Request) -> LetIn | TurnedAway:
+    def judge(self, request: Request) -> MayPass | TurnedAway:
         """Whether a request may go on, and as whom. Raises: SQLAlchemyError."""
-        asked = permits.find(request.method, request.url.path)
+        asked = permits.find(request.method, path_of(request))
         if asked is not None and asked.permit.path.startswith("/static/"):
-            return LetIn(None)  # the same files for everybody: no look into the database
+            return MayPass(None)  # the same files for everybody: no look into the database
         if not self._access.has_accounts:
             return self._before_accounts(request, asked)
         account, scopes = self._who(request)
         if account is not None:
             account = replace(account, person=replace(account.person, consents=self._access.consents()))
-        if asked is not None and asked.permit.least is None:
-            return LetIn(account.person if account else None, account)
         if account is None:
-            return TurnedAway(401, LOG_IN)
-        objection = _objection(account.person, scopes, asked)
-        if objection is not None or asked is None:
-            return objection or TurnedAway(404, NOT_THERE)
-        return self._about(request, account, asked)
+            return MayPass(None) if asked is not None and asked.permit.least is None else TurnedAway(401, LOG_IN)
+        if asked is None:
+            return TurnedAway(404, NOT_THERE)
+        return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)
 
-    def _before_accounts(self, request: Request, asked: AskedRoute | None) -> LetIn | TurnedAway:
+    def _before_accounts(self, request: Request, asked: AskedRoute | None) -> MayPass | TurnedAway:
         # A proxy on this machine that the settings do not name would open the page to all that it serves.
         if self._alone and not any(name in request.headers for name in FORWARDED):
-            return LetIn(ALONE)
+            return MayPass(ALONE)
         if asked is not None and asked.permit.before_accounts:
-            return LetIn(None)
+            return MayPass(None)
         return TurnedAway(403, NO_ACCOUNT)
 
     def _who(self, request: Request) -> tuple[PersonAccount | None, frozenset[TokenScope] | None]:
@@ -130,37 +142,41 @@ class Entry:
         session = cookies.read(request, cookies.SESSION)
         return (self._access.sessions.account_of(session) if session else None), None
 
-    def _about(self, request: Request, account: PersonAccount, asked: AskedRoute) -> LetIn | TurnedAway:
+    def _about(self, request: Request, account: PersonAccount, asked: AskedRoute) -> MayPass | TurnedAway:
         """What a request is about, if it names a moment or a file: may this person see it?"""
-        who, moment, audit = account.person, asked.names.get(MOMENT), self._access.audit
-        address = request.client.host if request.client else ""
+        who, moment, path = account.person, asked.names.get(MOMENT), path_of(request)
         if moment is not None:
             row = review.find(self._access.store, moment)
             if row is None or not visible.may_see(who, row):
                 return TurnedAway(404, f"There is no moment {moment!r:.110}.")
-            action = "looked" if request.method in SAFE_METHODS else "decided"
-            audit.note(who.name, action, moment, detail=asked.permit.path, address=address)
-        elif request.url.path.startswith(MEDIA):
-            path = request.url.path.removeprefix(MEDIA)
-            if not visible.may_open(self._access.store, who, path):
+            return MayPass(who, account, ("looked" if request.method in SAFE_METHODS else "decided", moment))
+        if path.startswith(MEDIA):
+            file = path.removeprefix(MEDIA)
+            if not visible.may_open(self._access.store, who, file):
                 return TurnedAway(404, "There is no such file in the dataset.")
-            audit.note(who.name, "opened", path, address=address)
-        return LetIn(who, account)
+            return MayPass(who, account, ("opened", file))
+        return MayPass(who, account)
 
-    def _note_listed(self, request: Request, who: Person, sample_ids: list[str]) -> None:
+    def _note(self, request: Request, name: str, seen: list[tuple[str, str]]) -> None:
         address = request.client.host if request.client else ""
-        for sample_id in sample_ids:
-            self._access.audit.note(who.name, "listed", sample_id, detail=request.url.path, address=address)
+        for action, about in seen:
+            self._access.audit.note(name, action, about, detail=path_of(request), address=address)
 
     def _refusal(self, request: Request, verdict: TurnedAway) -> Response:
-        if is_for_programs(request.url.path):
+        if is_for_programs(path_of(request)):
             headers = {"WWW-Authenticate": "Bearer"} if verdict.status == 401 else {}
             return JSONResponse({"detail": verdict.reason}, verdict.status, headers)
         if verdict.status == 401:
-            here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            here = path_of(request) + (f"?{request.url.query}" if request.url.query else "")
             after = here if request.method in SAFE_METHODS else "/"
             return RedirectResponse(f"/login?{urlencode({'after': after})}" if after != "/" else "/login", 303)
         return self._trouble(verdict.status, verdict.reason)
+
+
+def path_of(request: Request) -> str:
+    """The path as the routes match it. Not that of `request.url`, which ends at a "?" or "#" that was sent encoded."""
+    path: str = request.scope["path"]
+    return path
 
 
 def is_for_programs(path: str) -> bool:
@@ -168,12 +184,12 @@ def is_for_programs(path: str) -> bool:
     return path.startswith(("/api/", "/media/", "/healthz", "/static/"))
 
 
-def _objection(who: Person, scopes: frozenset[TokenScope] | None, asked: AskedRoute | None) -> TurnedAway | None:
+def _objection(who: Person, scopes: frozenset[TokenScope] | None, permit: Permit) -> TurnedAway | None:
     """Why a person may not ask for a route, None where they may. Pure."""
-    if asked is None:
-        return TurnedAway(404, NOT_THERE)
-    least, scope = asked.permit.least, asked.permit.scope
-    if least is not None and not who.role.covers(least):
+    scope = permit.scope
+    if permit.least is None:
+        return None
+    if not who.role.covers(permit.least):
         return TurnedAway(403, NOT_ALLOWED)
     if scopes is not None and (scope is None or scope not in scopes):
         return TurnedAway(403, NO_SCOPE.format(scope=scope) if scope else NOT_ALLOWED)

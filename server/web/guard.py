@@ -24,11 +24,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.identity.announced import ANYWHERE
+
 MAX_BODY_BYTES = 16 * 1024  # a decision is a few hundred bytes
 MAX_HEADER_BYTES = 16 * 1024  # h11 bounds heads that are not complete; one that comes at once may be longer
 READ_S = 15.0
-ANYWHERE = ("0.0.0.0", "::")
-"""Among the hosts: every address is answered, as far as it is one. DNS rebinding needs a name."""
 _OTHER_SITE = "This request came from another web site. Open the review page itself and try there."
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 HEADERS = {
@@ -92,6 +92,7 @@ def objection(method: str, headers: Headers, hosts: frozenset[str]) -> Objection
 
 
 def _is_ours(name: str, hosts: frozenset[str]) -> bool:
+    # Where it listens everywhere, every address is answered: DNS rebinding needs a name.
     return is_loopback(name) or name in hosts or (is_address(name) and not hosts.isdisjoint(ANYWHERE))
 
 

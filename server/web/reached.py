@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from server.identity import announced
-from server.web.guard import ANYWHERE
+from server.identity.announced import ANYWHERE
 from shared import settings
 from shared.errors import ConfigError
 
@@ -65,26 +65,37 @@ class PageReach:
 def reach_of(address: tuple[str, int], *, tls: TlsChoice, proxies: str, names: str, url: str) -> PageReach:
     """From the settings. Raises: ConfigError where they do not go together."""
     host, port = address
-    behind = _listed(proxies)
-    for one in behind:
-        try:
-            ipaddress.ip_network(one, strict=False)
-        except ValueError:
-            raise ConfigError(
-                f"web.proxies: {one!r} is not an address.", hint="Write for example 127.0.0.1 or 10.0.0.0/24."
-            ) from None
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")):
-        raise ConfigError(f"web.url {url!r} is not an address.", hint="Write for example https://waycue.example.org.")
-    local = settings.is_loopback(host)
+    behind, local = _proxies(proxies), settings.is_loopback(host)
     if tls == "off" and not local and not behind:
         raise ConfigError(
             f"The review page at {host} without TLS would send passwords in the clear.",
             hint="Leave web.tls at auto, or name the proxy before it in web.proxies.",
         )
     secure = tls == "on" or (tls == "auto" and not local and not behind)
-    known = tuple(dict.fromkeys(filter(None, (*_listed(names), (parts.hostname or "") if url else ""))))
+    known = tuple(dict.fromkeys((*_listed(names), *_named_in(url))))
     return PageReach(host, port, secure, behind, known, url.rstrip("/"))
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    found = _listed(text)
+    for one in found:
+        try:
+            ipaddress.ip_network(one, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"web.proxies: {one!r} is not an address.", hint="Write for example 127.0.0.1 or 10.0.0.0/24."
+            ) from None
+    return found
+
+
+def _named_in(url: str) -> tuple[str, ...]:
+    """The name of web.url, if it has one. Raises: ConfigError where it is no address of a server."""
+    if not url:
+        return ()
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ConfigError(f"web.url {url!r} is not an address.", hint="Write for example https://waycue.example.org.")
+    return (parts.hostname,)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from server.access import login, passwords
 from server.access.invitations import GONE, NewLogin, OpenInvitation
 from server.access.login import LoginAttempt
-from server.access.provider import Provider, Subject
+from server.access.provider import Provider, VouchedFor
 from server.access.service import Access
 from server.access.sessions import BROWSER_LIFE_S
 from server.identity.connection_limit import network_of
@@ -99,7 +99,7 @@ class Door:
         cookies.put(request, answer, cookies.BROWSER, browser, life_s=BROWSER_LIFE_S)
         return answer
 
-    def back_from_provider(self, request: Request, subject: Subject) -> Response:
+    def back_from_provider(self, request: Request, subject: VouchedFor) -> Response:
         """Somebody whom the provider vouches for: they have an account, or were invited. Raises: Refused."""
         kind, _, value = subject.purpose.partition(" ")
         if kind == "token":

@@ -102,7 +102,8 @@ def _pages() -> Run:
             headers.append((HEADERS[header[0] % len(HEADERS)], _visible(header[1:])))
         method = "POST" if path.endswith("review") else "GET"
         whole = path.encode() + _visible(tail).replace(b" ", b"%20")
-        status = asker.status(method, whole, _visible(query), headers, body if form else shaped(body, [DECISION]))
+        sent = body if form else shaped(body, [DECISION])
+        status = asker.status(method, whole, _visible(query), headers, sent if method == "POST" else b"")
         assert status < 500, f"{method} {whole!r} is answered with {status}"
 
     return run

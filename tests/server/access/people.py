@@ -40,6 +40,7 @@ class Town:
 
     def __init__(self, house: House, *, settings: AccessSettings | None = None, people: bool = True) -> None:
         self.house, self.clock = house, house.clock
+        self._apps: dict[bool, FastAPI] = {}
         self.access = Access(house.store, house.clock, settings or AccessSettings(), passwords=cheap())
         if people:
             for person in PEOPLE.values():
@@ -67,7 +68,9 @@ class Town:
 
     def visitor(self, *, alone: bool = True, url: str = SITE) -> TestClient:
         """A browser without a log-in; redirects are not followed."""
-        return TestClient(self.app(alone=alone), base_url=url, headers=SAME_SITE, follow_redirects=False)
+        if alone not in self._apps:
+            self._apps[alone] = self.app(alone=alone)
+        return TestClient(self._apps[alone], base_url=url, headers=SAME_SITE, follow_redirects=False)
 
     def as_(self, name: str) -> TestClient:
         """A browser in which somebody is logged in."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.access import login
+from server.access import login, visible
 from server.access.lockout import FREE, MOST_NAME_S, Lockout
 from server.access.login import LoginAttempt
 from server.access.sessions import Sessions
@@ -185,10 +185,8 @@ def test_names_that_are_markup_are_text(site: Town) -> None:
 
 @CONTROL
 def test_a_token_never_does_more_than_its_owner_may(control: str, site: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    from server.web import entry
-
     if control == "off":
-        monkeypatch.setattr(entry.visible, "may_see", lambda *_: True)
+        monkeypatch.setattr(visible, "may_see", lambda *_: True)
     token = site.access.tokens.make(site.id_of("Wanda"), "all", list(TokenScope))
     bearer = {"Authorization": f"Bearer {token}"}
     visitor = site.visitor()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from server.access.person import Role
 from server.web.app import create_app
@@ -16,7 +16,7 @@ from tests.server.web.serving import served
 from tests.server.web.test_browser import ARGUMENTS, CHROMIUM, TARGET_PX
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 SMALL = """() => [...document.querySelectorAll('main a, main button, main input, main select, main summary, .who a')]
     .filter(e => e.type !== 'checkbox' && e.type !== 'hidden' && e.offsetParent !== null)
     .filter(e => e.getBoundingClientRect().height < TARGET).map(e => e.outerHTML.slice(0, 90))"""

@@ -179,6 +179,16 @@ def test_several_at_once_are_ones_own_too(control: str, app: Any, site: Town, mo
         assert (row_of(site, ADAS).state, row_of(site, BOBS).state) == ("pending", "pending")
 
 
+def test_signs_in_a_path_open_nothing(app: Any, site: Town) -> None:
+    """What the table sees is what the routes match, whatever is encoded in a path."""
+    visitor = browser(app, site)
+    for start in ("/healthz", "/static", "/join/x", f"/api/samples/{ADAS}"):
+        for end in ("%3F", "%23", "%3F/review", "%2F..%2Fhealthz", "/", "%00"):
+            answer = visitor.get(f"{start}{end}")
+            assert answer.status_code in (303, 401, 404), f"{start}{end}: {answer.text}"
+            assert ADAS not in answer.text
+
+
 def test_all_wearers_are_seen_by_those_who_may(app: Any, site: Town) -> None:
     ana = browser(app, site, "Ana")
     assert ana.get(f"/moments/{BOBS}").status_code == 200
@@ -226,6 +236,8 @@ def test_before_there_is_an_account_only_this_machine_is_served(memory_path: Pat
     with town(memory_path, people=False) as empty:
         here, elsewhere = empty.visitor(alone=True), empty.visitor(alone=False)
         assert here.get("/").status_code == 200
+        assert [here.get(path).status_code for path in ("/account", "/account/code", "/people")] == [404, 404, 200]
+        assert here.post("/account/everywhere").status_code == 404
         assert here.get("/", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
         for permit in PERMITS:
             if "provider" in permit.path:

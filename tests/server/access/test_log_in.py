@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+
 import pyotp
 import pytest
 
-from server.access import hashed, login, tables, totp
+from server.access import hashed, login, totp
 from server.access.invitations import MOST_HOURS, NewLogin
 from server.access.lockout import FREE, MOST_NAME_S, Lockout
 from server.access.login import LoginAttempt
-from server.access.person import Person, Role
+from server.access.passwords import AT_ONCE, WAITING
+from server.access.person import Role
 from server.access.tokens import TokenScope
 from shared.clock import ManualClock
-from shared.errors import Refused
+from shared.errors import Refused, Transient
+from tests.paths import ROOT
 from tests.server.access.people import PASSWORD, Town
 
 
@@ -193,7 +199,7 @@ def test_a_token_does_what_it_says_until_it_ends(site: Town) -> None:
     token = tokens.make(carl, "script", [TokenScope.READ, TokenScope.REVIEW], days=1)
     found = tokens.account_of(token)
     assert found is not None
-    assert (found[0].person.name, found[1]) == ("Carl", {TokenScope.READ, TokenScope.REVIEW})
+    assert (found[0].person.name, found[1]) == ("Carl", frozenset({TokenScope.READ, TokenScope.REVIEW}))
     (listed,) = tokens.all(carl)
     assert listed.used_at_s is not None
     assert tokens.all(site.id_of("Ana")) == []
@@ -204,9 +210,32 @@ def test_a_token_does_what_it_says_until_it_ends(site: Town) -> None:
         tokens.make(carl, "script", [])
 
 
+def test_a_crowd_at_the_door_is_sent_away_at_once(site: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords, gate, inside = site.access.passwords, threading.Event(), threading.Semaphore(0)
+
+    def verify(*_: object) -> bool:
+        inside.release()
+        return gate.wait(20)
+
+    monkeypatch.setattr(passwords._hash, "verify", verify)
+    crowd = [threading.Thread(target=passwords.is_right, args=("x" * 12, "")) for _ in range(AT_ONCE + WAITING)]
+    for one in crowd:
+        one.start()
+    for _ in range(AT_ONCE):
+        inside.acquire(timeout=20)
+    while passwords._queue.acquire(timeout=0):  # until the last of the crowd waits too
+        passwords._queue.release()
+    with pytest.raises(Transient):
+        passwords.is_right("x" * 12, "")
+    assert not inside.acquire(blocking=False), "no more than two were hashed at once"
+    gate.set()
+    for one in crowd:
+        one.join(20)
+
+
 def test_guesses_cost_more_and_more_time_and_a_minute_at_most_for_a_name() -> None:
     lockout, keys = Lockout(), [("name", "carl")]
-    waits = []
+    waits: list[float] = []
     for _ in range(20):
         now_s = 1000.0 + 100 * len(waits)
         lockout.wrong(keys, now_s)
@@ -246,9 +275,9 @@ def test_what_people_look_at_is_written_down_once_a_minute_and_for_so_many_days(
     assert audit.newest() == []
 
 
-def test_accounts_of_a_damaged_database_are_copied(site: Town) -> None:
-    # server.maintenance copies the tables that the metadata has; these must be among them in `check` too.
-    from server.maintenance import check_database
-
-    assert tables.accounts in check_database.db.metadata.sorted_tables
-    assert Person("x").role is Role.CAREGIVER
+def test_accounts_of_a_damaged_database_are_copied() -> None:
+    """In a process that has imported nothing but the check, as `waycue-server check --repair` does."""
+    code = "from server.maintenance import check_database; from server.database import store; "
+    code += "print('accounts' in store.metadata.tables)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "True\n", done.stderr

@@ -83,7 +83,13 @@ class Issuer:
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         if asked is None or authorization != f"Basic {basic}" or challenge != asked["code_challenge"]:
             return JSONResponse({"error": "invalid_grant"}, 400)
-        claims = {"iss": self.url, "sub": self.subject, "aud": CLIENT, "nonce": asked["nonce"], "name": "Paula P."}
+        claims: dict[str, Any] = {
+            "iss": self.url,
+            "sub": self.subject,
+            "aud": CLIENT,
+            "nonce": asked["nonce"],
+            "name": "Paula P.",
+        }
         claims |= {"exp": self.now_s + LIFE_S, "iat": self.now_s, **self.changes}
         signed = jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)
         return JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": signed})

@@ -12,7 +12,7 @@ from server import config as server_config
 from server.access.invitations import NewLogin
 from server.access.person import Role
 from server.web import first_start
-from server.web.reached import reach_of
+from server.web.reached import PageReach, reach_of
 from shared.errors import ConfigError
 from tests.server.access.people import Town, town
 from tests.server.commands.terminal import server
@@ -37,7 +37,7 @@ def test_an_invitation_is_a_link_that_works(site: Town) -> None:
     assert base == "http://127.0.0.1:8080"
     found = site.access.invitations.look(token)
     assert found is not None
-    assert (found.role, found.wearers) == (Role.WEARER, {"Ada"})
+    assert (found.role, found.wearers) == (Role.WEARER, frozenset({"Ada"}))
     text = run(site, "invite")
     assert "becomes a caregiver, for all wearers" in text
     assert "Only this machine reaches the page" in text
@@ -85,7 +85,7 @@ class Screen(io.StringIO):
         return True
 
 
-def reach(host: str, **more: str) -> first_start.PageReach:
+def reach(host: str, **more: str) -> PageReach:
     values = {"tls": "auto", "proxies": "", "names": "", "url": "", **more}
     return reach_of((host, 8080), **values)  # type: ignore[arg-type]  # what a settings file holds
 

@@ -20,7 +20,7 @@ from shared.errors import ConfigError
 def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     with store.reading() as connection:
-        assert server.access.tables.metadata is db.metadata  # tables of rooms above
+        assert server.access.tables.accounts.metadata is db.metadata  # tables of rooms above
         assert compare_metadata(MigrationContext.configure(connection), db.metadata) == []
     store.close()
 
