@@ -99,7 +99,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
+        reread = partial(rereading.round_of, own_words.OwnWordsFile(home), store, merge, spoken_language(config))
         rereads = Background.every(rereading.EVERY_S, reread, name="words", at_once=True)
         backgrounds = [transcription, publishing, viewing, ready, ordering, rereads]
         for background in backgrounds:
