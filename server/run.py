@@ -161,7 +161,7 @@ def _page_upkeep(access: Access, certificate: PageCertificate | None) -> list[Ba
 def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig) -> list[Background]:
     """The queue in its order, the view for `load_dataset`, and words that became known since."""
     rank = Ranking(store, dataset).refresh
-    reread = partial(rereading.round_of, own_words.Watched(home), store, merge, spoken_language(config))
+    reread = partial(rereading.round_of, own_words.OwnWordsFile(home), store, merge, spoken_language(config))
     return [
         Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view"),
         Background.every(ranking.EVERY_S, rank, name="queue", at_once=True),

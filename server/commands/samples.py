@@ -31,6 +31,7 @@ from server.dataset.sample_row import SampleRow
 from server.dataset.wording import Reworded
 from server.labelling import conditions
 from server.review import batches, decisions, searching
+from server.review.decisions import PastDecision
 from shared.clock import SystemClock
 from shared.errors import Refused
 from shared.printable import shortened
@@ -150,12 +151,16 @@ def _show(options: argparse.Namespace) -> int:
     for name, file in files.items():
         state = f"{file['size_bytes']} bytes" if file["size_bytes"] is not None else "MISSING"
         print(f"{name + ':':<24}{file['path']} ({state})")
-    print("\n".join(left), end="\n" if left else "")
-    for past in history:
-        print(f"{when(past.at)}  {past.reviewer} chose {past.action}: {shown(past.before)} → {shown(past.after)}")
-    if not history:
-        print("Nobody has decided about it yet.")
+    print("\n".join([*left, *_decisions_told(history)]))
     return 0
+
+
+def _decisions_told(history: Sequence[PastDecision]) -> list[str]:
+    told = [
+        f"{when(past.at)}  {past.reviewer} chose {past.action}: {shown(past.before)} → {shown(past.after)}"
+        for past in history
+    ]
+    return told or ["Nobody has decided about it yet."]
 
 
 def _plain(name: str, value: Any) -> str:
@@ -196,18 +201,23 @@ def _review(options: argparse.Namespace) -> int:
         desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
         if decided is None:
             return _asked(desk, store, options)
-        if not options.id:
-            raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
-        row_id = options.id if "#" in options.id else _moment(store, options.id).row_id
-        row = _moment(store, row_id.rpartition("#")[0])
-        others = batches.similar(store, dataset, row) if options.similar else []
-        row, *rest = _decide(desk, decided, options.yes, [row_id, *(other.row_id for other in others)])
+        row, *rest = _decide(desk, decided, options.yes, _row_ids(store, dataset, options))
     print(reviewing.outcome(row))
     if options.similar:
         print(
             "\n".join((f"{len(rest)} moments like it were decided with it.", *(f"  {one.sample_id}" for one in rest)))
         )
     return 0
+
+
+def _row_ids(store: Store, dataset: Dataset, options: argparse.Namespace) -> list[str]:
+    """The rows that a decision is about: the named one, or the one that stands, then those like it."""
+    if not options.id:
+        raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
+    row_id = options.id if "#" in options.id else _moment(store, options.id).row_id
+    row = _moment(store, row_id.rpartition("#")[0])
+    others = batches.similar(store, dataset, row) if options.similar else []
+    return [row_id, *(other.row_id for other in others)]
 
 
 def _asked(desk: ReviewDesk, store: Store, options: argparse.Namespace) -> int:

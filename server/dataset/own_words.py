@@ -7,7 +7,7 @@ They are understood like the table's own other words, in corrections and in what
 that they mean once a person has confirmed it. What is said stays the table's; devices know nothing of them.
 
 The first line may say a version, "# version 3": `add` raises it, and whoever reads words for long looks again where the
-file is another one (`Watched`).
+file is another one (`OwnWordsFile`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def add(home: Path, words: str, thing: str) -> int:
 
 
 @dataclass(slots=True)
-class Watched:
+class OwnWordsFile:
     """The own words of a home for a process that runs for long: read again where the file is another one."""
 
     home: Path

@@ -98,14 +98,17 @@ def insert_rows(
             for row, body in zip(rows, bodies, strict=True)
         ],
     )
-    folds = _folds(rows, bodies, now_s=now_s)
+    _write_folds(connection, _folds(rows, bodies, now_s=now_s), known)
+    sought.keep(connection, rows, known=known)
+
+
+def _write_folds(connection: Connection, folds: Sequence[dict[str, Any]], known: Collection[str]) -> None:
     fresh = [fold for fold in folds if fold["sample_id"] not in known]
     changed = [_change(fold) for fold in folds if fold["sample_id"] in known]
     if fresh:
         connection.execute(insert(db.samples), fresh)
     if changed:
         connection.execute(update(db.samples).where(db.samples.c.sample_id == bindparam("own_id")), changed)
-    sought.keep(connection, [row for row in rows if not row.erased], known=known)
 
 
 def _change(fold: dict[str, Any]) -> dict[str, Any]:

@@ -23,9 +23,10 @@ _WORDINGS = ("spoken", "raw_output", "llm_correction", "ground_truth", "transcri
 
 
 def keep(connection: Connection, rows: Sequence[SampleRow], *, known: Collection[str]) -> None:
-    """Write what these rows are searched by, inside the caller's transaction. known: samples that have such a row."""
+    """Write what these rows are searched by, inside the caller's transaction; nothing of erased ones. known: samples
+    that have such a row."""
     table = db.sought
-    values = [row_of(row) for row in rows]
+    values = [row_of(row) for row in rows if not row.erased]
     fresh = [value for value in values if value["sample_id"] not in known]
     changed = [
         {"own_id": value["sample_id"], **{name: value[name] for name in ("flags", "things", "words")}}

@@ -117,18 +117,20 @@ def unknown_thing(text: str) -> str:
     Only beside an opener or a side, and where nothing else is named, denied or assured: words that say anything more
     than what stands where are for a person to put otherwise.
     """
-    if len(text) > MAX_TEXT:
-        return ""
-    spoken = [one for one in lexemes(text) if one.kind not in (WordKind.BREAK, WordKind.FILLER)]
-    unknown = [at for at, one in enumerate(spoken) if one.kind is WordKind.UNKNOWN]
+    spoken = [one for one in lexemes(text[:MAX_TEXT]) if one.kind not in (WordKind.BREAK, WordKind.FILLER)]
     kinds = {one.kind for one in spoken}
-    placed = bool(kinds & {WordKind.OPENER, WordKind.SIDE})
-    if not unknown or not placed or not kinds <= _AROUND_A_THING or len(unknown) > UNKNOWN_MOST:
+    if not kinds & {WordKind.OPENER, WordKind.SIDE} or not kinds <= _AROUND_A_THING or len(text) > MAX_TEXT:
         return ""
-    together = unknown[-1] - unknown[0] == len(unknown) - 1
-    words = " ".join(spoken[at].text for at in unknown)
+    words = _together([one.text if one.kind is WordKind.UNKNOWN else "" for one in spoken])
     misspelt = any(_mended(word) != word for word in _WORD.findall(words))
-    return words if together and not misspelt and _PLAIN_WORDS.fullmatch(words) else ""
+    return words if _PLAIN_WORDS.fullmatch(words) and not misspelt else ""
+
+
+def _together(texts: Sequence[str]) -> str:
+    """The texts between those that are empty, "" = they do not stand together, or are too many."""
+    at = [place for place, text in enumerate(texts) if text]
+    whole = 0 < len(at) <= UNKNOWN_MOST and at[-1] - at[0] == len(at) - 1
+    return " ".join(texts[place] for place in at) if whole else ""
 
 
 def _names_a_thing(sentence: str) -> bool:
@@ -138,14 +140,13 @@ def _names_a_thing(sentence: str) -> bool:
 
 def _as_obstacle(text: str) -> str:
     """What can be said of an unknown thing at its place, "" = nothing. Never an order to walk on."""
-    words = unknown_thing(text)
-    if not words:
+    if not unknown_thing(text):
         return ""
-    sides = [one for one in lexemes(text) if one.kind is WordKind.SIDE]
-    openers = [one for one in lexemes(text) if one.kind is WordKind.OPENER]
-    said = [*(one.value for one in openers), UNKNOWN_AS, *(one.value for one in sides)]
-    sentence = vocabulary.read(" ".join(said)).taught_as or ""
-    return "" if not sentence or _walks_on(sentence) else sentence
+    openers, sides = (
+        [one.value for one in lexemes(text) if one.kind is kind] for kind in (WordKind.OPENER, WordKind.SIDE)
+    )
+    sentence = vocabulary.read(" ".join([*openers, UNKNOWN_AS, *sides])).taught_as
+    return "" if sentence is None or _walks_on(sentence) else sentence
 
 
 def _walks_on(sentence: str) -> bool:

@@ -67,10 +67,10 @@ def similar(store: Store, dataset: Dataset, row: SampleRow, *, compared: int | N
         return []
     table = db.samples
     query = select(table.c.body).where(table.c.walk_id == row.walk_id, table.c.state == "pending")
+    query = query.where(table.c.sample_id != row.sample_id)
     with store.reading() as connection:
         bodies = connection.execute(query.order_by(table.c.captured_at, table.c.sample_id)).scalars().all()
-    others = [other for other in map(sample_row.from_dict, bodies) if other.sample_id != row.sample_id]
-    others = [other for other in others if _said_the_same(other, row)]
+    others = [other for other in map(sample_row.from_dict, bodies) if _said_the_same(other, row)]
     nearest = sorted(others, key=lambda other: abs(other.timestamp - row.timestamp))[:compared]
     chosen = {other.sample_id for other in nearest}
     return [other for other in others if other.sample_id in chosen and _alike(dataset, other, own)]

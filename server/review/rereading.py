@@ -11,14 +11,14 @@ from sqlalchemy import select
 from server.database import store as db
 from server.database.store import Store
 from server.dataset.merge import Merge
-from server.dataset.own_words import Watched
+from server.dataset.own_words import OwnWordsFile
 from shared.languages import Language
 from shared.speech import Transcript, proposal
 
 EVERY_S = 20.0
 
 
-def round_of(words: Watched, store: Store, merge: Merge, language: Language | None = None) -> int:
+def round_of(words: OwnWordsFile, store: Store, merge: Merge, language: Language | None = None) -> int:
     """Look whether the own words are others, and then read what was not understood; returns how many became proposals.
 
     raises: ConfigError where the file is wrong; OSError

@@ -26,7 +26,7 @@ from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.releases.sheet import ModelSheet
 from server.review import decisions, leases, searching, turns
-from server.web import beside, filters, keys, person, review, view
+from server.web import beside, drawn, filters, keys, person, review, view
 from server.web.api import ReviewRequest
 from server.web.filters import MAX_WITHIN, PageSearch
 from server.web.person import Person
@@ -158,7 +158,7 @@ class ReviewDesk:
         assert row is not None
         now_s, instead = self.clock.utc_s(), view.answer(outcome, typed=typed)
         shown = {
-            "card": view.card(row, typed=typed),
+            "card": view.card(row, typed=typed, shape=drawn.aspect(self.dataset.folder / row.frame_path)),
             "beside": beside.of(self.store, row, who, now_s=now_s, can_blur=_has_route(request, BLUR_ROUTE)),
             "error": outcome.reason,
             "error_in_field": outcome.status == 422,

@@ -104,6 +104,8 @@ class MomentCard:
     """What is drawn over the picture."""
     drawn_told: str
     """The same in words."""
+    drawn_width: int
+    """Of the drawing, whose height is drawn.HEIGHT."""
 
     @property
     def when(self) -> str:
@@ -134,12 +136,16 @@ class Paging:
     total: int
 
 
-def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
-    """A moment for a page. typed: words to put back into the edit field after they were refused."""
+def card(row: SampleRow, *, typed: str | None = None, shape: float = drawn.USUAL_ASPECT) -> MomentCard:
+    """A moment for a page.
+
+    typed: words to put back into the edit field after they were refused
+    shape: width ÷ height of its picture, where it is drawn upon
+    """
     proposal = decisions.proposal(row)
     objection = decisions.objection(row)
     wearer = row.speaker_id or "the wearer"
-    bands = drawn.sides(decisions.said(row), proposal)
+    bands = drawn.sides(decisions.said(row), proposal, shape=shape)
     return MomentCard(
         row=row,
         title=_title(row, wearer),
@@ -163,6 +169,7 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
         unsure=choices.unsure(row) if objection is None else "",
         drawn=bands,
         drawn_told=drawn.told(bands),
+        drawn_width=round(shape * drawn.HEIGHT),
     )
 
 

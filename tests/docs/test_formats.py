@@ -129,7 +129,9 @@ def test_what_the_runtime_reads_of_a_manifest_is_named() -> None:
 
 
 def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
-    reported = re.findall(r"^\| `(GET|POST|DELETE) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
+    reported = re.findall(
+        r"^\| `(GET|POST|DELETE) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE
+    )
     with closing(open_store(tmp_path)) as store:
         data = folder.Dataset(tmp_path / "dataset")
         routes = create_app(store, data, clock=ManualClock()).openapi()["paths"]

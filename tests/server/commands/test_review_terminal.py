@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -136,7 +137,9 @@ def test_a_named_row_that_does_not_stand_any_more_is_not_decided_about(house: Ho
 @pytest.fixture
 def nasty(house: House) -> House:
     """Device text with escapes in every field that is text, and rows from before the merge took them out."""
-    fields = dict.fromkeys(("raw_output", "spoken", "wearer", "context", "model_version", "consent"), NASTY)
+    fields: dict[str, Any] = dict.fromkeys(
+        ("raw_output", "spoken", "wearer", "context", "model_version", "consent"), NASTY
+    )
     house.send(moment(0, **fields, flags=("wearer", NASTY), extra={NASTY: {"deep": [NASTY]}}))
     said = spoken(name(0), sound(5), heard=NASTY, heard_by=NASTY, heard_meaning=NASTY, wearer=NASTY)
     house.send(said)

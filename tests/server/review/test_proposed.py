@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.dataset import own_words, wording
-from server.dataset.own_words import Watched
+from server.dataset.own_words import OwnWordsFile
 from server.review import proposed, rereading
 from shared import vocabulary
 from shared.errors import ConfigError
@@ -62,7 +62,7 @@ def test_words_are_collected_added_and_understood_also_in_what_was_said_before(d
     assert set(word["people"]) == {"Ana", "Ben", proposed.HEARD}
     assert "plank   3 moments" in server(desk.home, "vocabulary", "proposed").stdout
 
-    watched = Watched(desk.home)
+    watched = OwnWordsFile(desk.home)
     assert rereading.round_of(watched, desk.store, desk.merge) == 0
     assert server(desk.home, "vocabulary", "add", "Plank", "obstacle").returncode == 0
     vocabulary.use_own_words({})  # as in the process of a server that runs

@@ -107,10 +107,12 @@ def test_two_processes_that_ask_at_once_never_hold_one_moment(desk: House) -> No
     both = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(desk.home), who],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for who in ("Ana", "Ben")
-    ]  # fmt: skip
+    ]
     for one in both:
         assert one.stdout is not None
         assert one.stdout.readline() == "ready\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.dataset.sample_row import SampleRow
 from server.web import choices, drawn
+from tests.server.dataset.moments import picture
 
 
 def row(**changes: Any) -> SampleRow:
@@ -85,7 +87,8 @@ def test_both_sides_are_drawn_and_told() -> None:
         ("device", "the device: bin, ahead"),
         ("proposed", "proposed: cone, on the left"),
     ]
-    assert bands[1].x + bands[1].width < bands[0].x + bands[0].width / 2 < drawn.WIDTH / 2 + 1
+    assert bands[1].x + bands[1].width < bands[0].x
+    assert bands[0].x + bands[0].width / 2 == pytest.approx(drawn.HEIGHT * drawn.USUAL_ASPECT / 2, abs=1)
     assert drawn.told(bands) == "Drawn over the picture: the device: bin, ahead; proposed: cone, on the left."
 
 
@@ -93,3 +96,15 @@ def test_both_sides_are_drawn_and_told() -> None:
 def test_words_without_a_thing_draw_nothing(said: str) -> None:
     assert drawn.sides(said, "") == ()
     assert drawn.told(()) == ""
+
+
+def test_a_drawing_has_the_shape_of_its_picture(tmp_path: Path) -> None:
+    for width, height in ((480, 270), (240, 320)):
+        file = tmp_path / "a.jpg"
+        file.write_bytes(picture(1, width=width, height=height))
+        assert drawn.aspect(file) == width / height
+        [band] = drawn.sides("", "Caution, cone on the right.", shape=drawn.aspect(file))
+        assert band.x + band.width <= drawn.HEIGHT * width / height
+        assert band.x > drawn.HEIGHT * width / height * 0.6
+    file.write_bytes(b"no picture")
+    assert drawn.aspect(file) == drawn.aspect(tmp_path / "missing.jpg") == drawn.USUAL_ASPECT

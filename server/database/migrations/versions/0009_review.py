@@ -113,16 +113,19 @@ def _fill() -> None:
 
 def _sought(sample_id: str, body: dict[str, Any]) -> dict[str, Any]:
     texts = list(dict.fromkeys(filter(None, (str(body.get(name) or "") for name in _WORDINGS))))
-    slots = [vocabulary.read(text).slots for text in texts]
-    things = {one.object for one in slots if one is not None and one.object in vocabulary.load().objects}
     return {
         "sample_id": sample_id,
         "wearer": str(body.get("speaker_id") or ""),
         "model_version": str(body.get("model_version") or ""),
         "flags": _joined([str(flag) for flag in body.get("flags") or ()]),
-        "things": _joined(sorted(things)),
+        "things": _joined(_things(texts)),
         "words": "\n".join(texts)[:2000].casefold(),
     }
+
+
+def _things(texts: Sequence[str]) -> list[str]:
+    slots = [vocabulary.read(text).slots for text in texts]
+    return sorted({one.object for one in slots if one is not None and one.object in vocabulary.load().objects})
 
 
 def _joined(names: Sequence[str]) -> str:
