@@ -139,10 +139,10 @@ class EarDesk:
 
 def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
     """The routes."""
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter()
     ear = EarDesk(desk, voice)
 
-    @routes.get("/ear")
+    @routes.get("/ear", include_in_schema=False)
     def page(request: Request) -> HTMLResponse:
         return desk.pages.render(
             "ear.html",
@@ -153,10 +153,12 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
 
     @routes.post("/api/ear/next")
     def following(request: Request, asked: _NextAsked) -> dict[str, Any]:
+        """The next moment, taken for who asks."""
         return _noted(request, ear.next(person.of(request), asked.done))
 
     @routes.post("/api/ear/undo")
     def undo(request: Request, asked: _NextAsked) -> dict[str, Any]:
+        """Take back the newest decision of who asks."""
         who = person.of(request)
         outcome = desk.reviews.undo(by=who)
         if outcome.row is None or outcome.status != 200:
@@ -166,6 +168,7 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
 
     @routes.post("/api/ear/{sample_id}/do")
     def do(request: Request, sample_id: str, asked: _EarDecision) -> JSONResponse:
+        """Carry out a key about a moment that was heard."""
         who = person.of(request)
         status, body = ear.do(who, _row(desk, sample_id, who), asked)
         return JSONResponse(body, status)
@@ -174,6 +177,7 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
     def say(
         request: Request, sample_id: str, what: Annotated[str, Query(pattern="^(wearer|[1-9])$")]
     ) -> dict[str, Any]:
+        """What the wearer said, or what a number would teach."""
         who = person.of(request)
         card = view.card(_row(desk, sample_id, who))
         parts = ear_words.wearer_only(card) if what == "wearer" else (ear_words.choice(card, int(what)),)
@@ -181,9 +185,10 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
 
     @routes.get("/api/ear/phrase")
     def phrase(request: Request, name: Phrase) -> dict[str, Any]:
+        """A fixed sentence."""
         return {"parts": ear.played(person.of(request), map(EarPart, _PHRASES[name]))}
 
-    @routes.get("/ear/sound/{token}")
+    @routes.get("/ear/sound/{token}", include_in_schema=False)
     def sound(request: Request, token: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Response:
         return Response(_sound(voice, person.of(request), token), media_type="audio/wav")
 

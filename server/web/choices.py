@@ -7,16 +7,17 @@ key, and that is an edit to this sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow
 from server.review import decisions
 
 MOST = 9
-UNSURE_BELOW = 0.8
-"""A correction that was heard with less than this must be listened to before it is accepted: at 0.8 one in five is
+UNSURE_BELOW = 0.9
+"""A correction that was heard with less than this must be listened to before it is accepted: at 0.9 one in ten is
 wrong, as far as the recogniser knows itself."""
 
 
@@ -86,12 +87,17 @@ def _voices(row: SampleRow) -> Iterator[tuple[str, str]]:
 
 
 def _heard_otherwise(row: SampleRow) -> Iterator[tuple[str, str]]:
-    """What else the recogniser may have heard, the likeliest first."""
-    others = row.extra.get("heard")
-    for other in others if isinstance(others, list | tuple) else ():
-        if isinstance(other, dict) and isinstance(text := other.get("wording"), str):
-            share = other.get("confidence")
-            yield text, f"may have been heard{f', {sure(share)}' if isinstance(share, float) else ''}"
+    """What else may have been meant by the correction, the likeliest first."""
+    kept = getattr(row, "transcript_choices", None) or row.extra.get("transcript_choices")
+    for other in kept if isinstance(kept, list | tuple) else ():
+        text, share = (_field(other, name) for name in ("wording", "probability"))
+        if isinstance(text, str):
+            yield text, f"may have been meant{f', {sure(share)}' if isinstance(share, float) else ''}"
+
+
+def _field(choice: Any, name: str) -> Any:
+    """Of a choice as a row has it: an object, or JSON from a newer server than this one."""
+    return choice.get(name) if isinstance(choice, Mapping) else getattr(choice, name, None)
 
 
 def _sentences(text: str) -> Iterable[str]:

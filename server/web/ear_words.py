@@ -140,9 +140,13 @@ def _proposal(card: MomentCard) -> Iterator[EarPart]:
     if others:
         yield EarPart("Other wordings. " + " ".join(f"{item.key}: {item.wording} {item.told}." for item in others))
     if card.acceptable or card.to_confirm:
-        left_out = card.rewording.left_out if card.rewording else ""
-        enter = "It is unsure: listen, then Enter accepts." if card.unsure else "Enter to accept."
-        proposed = f"Proposed: {card.proposal or 'nothing should be said.'} {left_out} {enter}"
-        yield EarPart(" ".join(proposed.split()), kind=EarKind.PROPOSAL)
+        yield EarPart(_proposed(card), kind=EarKind.PROPOSAL)
     else:
         yield EarPart("Nothing is proposed. E: type what should be said. N: nothing should be said. S: skip.")
+
+
+def _proposed(card: MomentCard) -> str:
+    left_out = card.rewording.left_out if card.rewording else ""
+    enter = "It is unsure: listen, then Enter accepts." if card.unsure else "Enter to accept."
+    what = card.proposal or "nothing should be said."
+    return " ".join(filter(None, (f"Proposed: {what}", left_out, enter)))

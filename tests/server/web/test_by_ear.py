@@ -217,8 +217,7 @@ def test_each_moment_begins_otherwise_and_says_all_that_a_picture_would(house: H
     heard = [ear_words.moment(view.card(row), number=n, of=4, held_by="Ana") for n, row in enumerate(rows, start=1)]
     assert len({parts[0].text for parts in heard}) == 4
     assert all(parts[1].text == "Ana has this one." for parts in heard)
-    assert [parts[-1].kind for parts in heard] == [
-        EarKind.PROPOSAL, EarKind.WORDS, EarKind.PROPOSAL, EarKind.PROPOSAL,
-    ]  # fmt: skip
+    kinds = [parts[-1].kind for parts in heard]
+    assert kinds == [EarKind.PROPOSAL, EarKind.WORDS, EarKind.PROPOSAL, EarKind.PROPOSAL]
     assert heard[1][-1].text.startswith("Nothing is proposed. E: type")
     assert ear_words.wearer_only(view.card(rows[2])) == (ear_words.EarPart("The wearer said nothing."),)

@@ -13,13 +13,13 @@ from tests.server.dataset.moments import picture
 
 
 def row(**changes: Any) -> SampleRow:
-    values: dict[str, Any] = {
-        "row_id": "s#1", "sample_id": "s", "frame_path": "frames/a.jpg", "audio_path": "audio/a.wav",
-        "instruction": "", "timestamp": 1.0, "device": "pi-1", "walk_id": "w",
-    }  # fmt: skip
-    return SampleRow(**{**values, **changes})
+    return SampleRow(**{**PLAIN, **changes})
 
 
+PLAIN: dict[str, Any] = {
+    "row_id": "s#1", "sample_id": "s", "frame_path": "frames/a.jpg", "audio_path": "audio/a.wav", "instruction": "",
+    "timestamp": 1.0, "device": "pi-1", "walk_id": "w",
+}  # fmt: skip
 CORRECTED: dict[str, Any] = {
     "correction_id": "c", "correction_audio_path": "audio/c.wav", "transcript": "cone on the left",
     "llm_correction": "Caution, cone on the left.", "transcript_confidence": 0.62,
@@ -35,9 +35,9 @@ def test_the_wearers_words_come_first_then_what_else_was_heard_then_what_network
             teacher_wording="Caution, bin ahead.",
             teacher_score=0.71,
             extra={
-                "heard": [
-                    {"wording": "Caution, cone on the left.", "confidence": 0.62},
-                    {"wording": "Caution, door on the left.", "confidence": 0.3},
+                "transcript_choices": [
+                    {"wording": "Caution, cone on the left.", "probability": 0.62},
+                    {"wording": "Caution, door on the left.", "probability": 0.3},
                     "nonsense",
                 ]
             },
@@ -66,7 +66,7 @@ def test_what_a_person_decided_has_no_choices_any_more() -> None:
     ("changes", "must"),
     [
         ({}, True),
-        ({"transcript_confidence": 0.81}, False),
+        ({"transcript_confidence": 0.91}, False),
         ({"correction_audio_path": ""}, False),
         ({"reviewed": True, "ground_truth": "Stop, curb ahead."}, False),
     ],
