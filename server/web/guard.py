@@ -162,8 +162,8 @@ class Guard:
                 receive = _again(body, receive)
             else:
                 refused = body
-        # Who sends on after a refusal has some seconds yet (server.web.connections): to end the connection at once would
-        # lose the answer on its way to an honest client.
+        # Who sends on after a refusal has some seconds yet (server.web.connections): to end the connection at once
+        # would lose the answer on its way to an honest client.
         app = self._app if refused is None else _refusal(refused)
         await app(scope, receive, send_guarded)
 
