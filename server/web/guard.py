@@ -162,13 +162,14 @@ class Guard:
                 receive = _again(body, receive)
             else:
                 refused = body
-        # What is refused may go on sending for ever: the connection ends with the answer.
+        # Who sends on after a refusal has some seconds yet (server.web.connections): to end the connection at once
+        # would lose the answer on its way to an honest client.
         app = self._app if refused is None else _refusal(refused)
         await app(scope, receive, send_guarded)
 
 
 def _refusal(refused: Objection) -> PlainTextResponse:
-    return PlainTextResponse(f"{refused.reason}\n", refused.status, {"Connection": "close"})
+    return PlainTextResponse(f"{refused.reason}\n", refused.status)
 
 
 async def _body(receive: Receive) -> bytes | Objection:

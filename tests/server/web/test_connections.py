@@ -167,6 +167,28 @@ def test_a_chunked_body_is_not_taken_in(
 
 
 @CONTROL
+def test_who_sends_on_after_the_refusal_is_left_after_a_while(control: str, house: House) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    limits = ConnectionLimits(head_s=SHORT_S if control == "on" else 60.0)
+    with page(house, limits) as port, socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S) as flood:
+        flood.sendall(head)
+        assert flood.recv(12) == b"HTTP/1.1 411"
+        goes_on = True
+        for _ in range(30):
+            try:
+                flood.sendall(b"400\r\n" + b"x" * 0x400 + b"\r\n")
+                flood.settimeout(SHORT_S / 8)
+                goes_on = flood.recv(4096) != b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                goes_on = False
+            if not goes_on:
+                break
+    assert goes_on == (control == "off"), "without the control it may go on for ever"
+
+
+@CONTROL
 def test_a_body_is_counted_as_it_comes(control: str, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_body_objection", lambda _headers: None)
     if control == "off":
