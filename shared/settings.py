@@ -128,7 +128,7 @@ def _bounds(meta: msgspec.Meta) -> str:
     parts = (
         ("at least", meta.ge), ("more than", meta.gt), ("at most", meta.le), ("less than", meta.lt),
         ("of characters at least", meta.min_length), ("of characters at most", meta.max_length),
-    )  # fmt: skip
+    )
     return ", ".join(f"{words} {bound:g}" for words, bound in parts if bound is not None)
 
 

@@ -70,13 +70,17 @@ def create_app(
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
     if desk is not None:
-        pages.may_admin = True
-        app.include_router(admin.router(pages, desk))
-        app.add_middleware(Counted, counts=desk.metrics.requests)
+        _add_admin(app, pages, desk)
     app.mount("/static", StaticFiles(directory=page.STATIC))
     _answer_errors(app, pages)
     app.add_middleware(Guard, hosts=hosts)
     return app
+
+
+def _add_admin(app: FastAPI, pages: PageRenderer, desk: AdminDesk) -> None:
+    pages.may_admin = True
+    app.include_router(admin.router(pages, desk))
+    app.add_middleware(Counted, counts=desk.metrics.requests)
 
 
 def _answer_errors(app: FastAPI, pages: PageRenderer) -> None:
