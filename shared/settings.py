@@ -126,9 +126,13 @@ def _bounds(meta: msgspec.Meta) -> str:
     if meta.ge is not None and meta.le is not None:
         return f"{meta.ge:g} to {meta.le:g}"
     parts = (
-        ("at least", meta.ge), ("more than", meta.gt), ("at most", meta.le), ("less than", meta.lt),
-        ("of characters at least", meta.min_length), ("of characters at most", meta.max_length),
-    )  # fmt: skip
+        ("at least", meta.ge),
+        ("more than", meta.gt),
+        ("at most", meta.le),
+        ("less than", meta.lt),
+        ("of characters at least", meta.min_length),
+        ("of characters at most", meta.max_length),
+    )
     return ", ".join(f"{words} {bound:g}" for words, bound in parts if bound is not None)
 
 

@@ -116,11 +116,13 @@ def troubles(device: FleetDevice, *, now_utc: float) -> tuple[str, ...]:
 
 def _reported(status: Status) -> list[str]:
     checks = (
-        (status.battery_percent is not None and status.battery_percent <= LOW_BATTERY,
-         f"battery at {status.battery_percent or 0:.0f} %"),
+        (
+            status.battery_percent is not None and status.battery_percent <= LOW_BATTERY,
+            f"battery at {status.battery_percent or 0:.0f} %",
+        ),
         (status.heat_c is not None and status.heat_c >= HOT_C, f"{status.heat_c or 0:.0f} °C"),
         (status.disk_free_bytes is not None and status.disk_free_bytes < LITTLE_DISK, "its disk is nearly full"),
         (status.failed > 0, f"{status.failed} records were refused for good"),
         (status.model_state.startswith(("refused", "withdrawn")), f"its model: {status.model_state[:TEXT_MOST]}"),
-    )  # fmt: skip
+    )
     return [text for is_so, text in checks if is_so]

@@ -74,9 +74,15 @@ class NightRecord:
         self._store, self._clock, self._id, self._lines = store, clock, 0, 0
         self._ended: tuple[str, str, tuple[str, ...]] = ("", "", ())
         values = {
-            "began_at": clock.utc_s(), "asked_by": asked_by[:96], "pid": os.getpid(), "pid_began": _began(os.getpid()),
-            "stage": "", "outcome": "", "version": "", "reasons": [],
-        }  # fmt: skip
+            "began_at": clock.utc_s(),
+            "asked_by": asked_by[:96],
+            "pid": os.getpid(),
+            "pid_began": _began(os.getpid()),
+            "stage": "",
+            "outcome": "",
+            "version": "",
+            "reasons": [],
+        }
         with self._writing("begun") as connection:
             (self._id,) = connection.execute(insert(db.night_runs).values(values)).inserted_primary_key or (0,)
             _forget_old(connection, self._id)

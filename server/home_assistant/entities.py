@@ -57,14 +57,19 @@ def _config(device: FleetDevice) -> dict[str, Any]:
         for name, sensor in _SENSORS.items()
     }
     components["online"] = {
-        "platform": "binary_sensor", "unique_id": f"{ids}_online", "name": "Connected",
-        "device_class": "connectivity", "value_template": "{{ value_json.online }}",
-    }  # fmt: skip
+        "platform": "binary_sensor",
+        "unique_id": f"{ids}_online",
+        "name": "Connected",
+        "device_class": "connectivity",
+        "value_template": "{{ value_json.online }}",
+    }
     # Without a command topic it only shows: updates are the server's decision, which judges each version first.
     components["update"] = {
-        "platform": "update", "unique_id": f"{ids}_update", "name": "Guidance model",
+        "platform": "update",
+        "unique_id": f"{ids}_update",
+        "name": "Guidance model",
         "value_template": _VERSIONS,
-    }  # fmt: skip
+    }
     about = {"identifiers": [ids], "name": device.name, "manufacturer": "waycue", "sw_version": status.agent_version}
     return {
         "device": about | ({"model": status.device_kind} if status.device_kind else {}),

@@ -35,6 +35,7 @@ def router(pages: PageRenderer, desk: AdminDesk) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     own = APIRouter(prefix="/admin", dependencies=[Depends(admin_only)], include_in_schema=False)
     _add_figures(own, pages, desk)
+    _add_dataset(own, pages, desk)
     for module in (admin_models, admin_nights, admin_devices, admin_settings, admin_telling):
         module.add_routes(own, pages, desk)
     routes.include_router(own)
@@ -64,6 +65,8 @@ def _add_figures(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
         ]
         return pages.render("admin_progress.html", here="progress", found=found, charts=drawn, when=when)
 
+
+def _add_dataset(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
     @routes.get("/coverage")
     def recorded() -> HTMLResponse:
         moments = [surroundings.fields_of(row) for row in desk.rows.rows() if not row.rejected]

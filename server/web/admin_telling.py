@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query
@@ -27,26 +29,7 @@ KINDS = {
 
 def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
     """Looking, adding, testing, removing."""
-    home = desk.watched.store.home
-
-    def shown(*, done: str = "", error: str = "", status: int = 200) -> HTMLResponse:
-        try:
-            everybody, trouble = people.load(home), ""
-        except ConfigError as wrong:
-            everybody, trouble = {}, str(wrong)
-        listed = {
-            name: (person, [send.service(url) for url in person.urls], person.kinds or tuple(NewsKind))
-            for name, person in everybody.items()
-        }
-        return pages.render(
-            "admin_telling.html",
-            status=status,
-            here="telling",
-            people=listed,
-            kinds=KINDS,
-            done=done,
-            error=error or trouble,
-        )
+    home, shown = desk.watched.store.home, partial(_list, pages, desk.watched.store.home)
 
     @routes.get("/telling")
     def listed(done: Annotated[str, Query(max_length=DONE_MOST)] = "") -> HTMLResponse:
@@ -86,3 +69,23 @@ def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
         except (Refused, ConfigError) as error:
             return shown(error=str(error), status=404)
         return back(HERE, f"{name} is told nothing any more.")
+
+
+def _list(pages: PageRenderer, home: Path, *, done: str = "", error: str = "", status: int = 200) -> HTMLResponse:
+    try:
+        everybody, trouble = people.load(home), ""
+    except ConfigError as wrong:
+        everybody, trouble = {}, str(wrong)
+    listed = {
+        name: (person, [send.service(url) for url in person.urls], person.kinds or tuple(NewsKind))
+        for name, person in everybody.items()
+    }
+    return pages.render(
+        "admin_telling.html",
+        status=status,
+        here="telling",
+        people=listed,
+        kinds=KINDS,
+        done=done,
+        error=error or trouble,
+    )

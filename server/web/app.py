@@ -102,9 +102,7 @@ def create_app(
     if privacy is not None:
         app.include_router(consent.router(store, pages, privacy))
     if desk is not None:
-        pages.may_admin = True
-        app.include_router(admin.router(pages, desk))
-        app.add_middleware(Counted, counts=desk.metrics.requests)
+        _add_admin(app, pages, desk)
     app.mount("/static", StaticFiles(directory=page.STATIC))
     access = access or Access(store, clock)
     app.include_router(signing_in.router(pages, access))
@@ -114,6 +112,12 @@ def create_app(
     app.add_middleware(Entry, access=access, alone=alone, trouble=pages.trouble)
     app.add_middleware(Guard, hosts=hosts)
     return app
+
+
+def _add_admin(app: FastAPI, pages: PageRenderer, desk: AdminDesk) -> None:
+    pages.may_admin = True
+    app.include_router(admin.router(pages, desk))
+    app.add_middleware(Counted, counts=desk.metrics.requests)
 
 
 def _answer_errors(app: FastAPI, pages: PageRenderer) -> None:

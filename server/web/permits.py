@@ -123,7 +123,7 @@ PERMITS = (
     Permit("GET", "/admin/devices/{name}", _ADMIN),
     Permit("POST", "/admin/devices", _ADMIN, ADMINISTER),
     Permit("POST", "/admin/devices/{name}/revoke", _ADMIN, ADMINISTER),
-    Permit("GET", "/metrics", _ADMIN, ADMINISTER),
+    Permit("GET", "/metrics", _EVERYBODY),  # looks itself: this machine, its token, or an admin
     Permit("GET", "/admin/models", _ADMIN),
     Permit("GET", "/admin/models/{version}", _ADMIN),
     Permit("POST", "/admin/models/{version}/promote", _ADMIN, ADMINISTER),

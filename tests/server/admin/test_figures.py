@@ -35,10 +35,20 @@ def week(number: int, right: int, judged: int) -> Group:
 
 def row(n: int, *, right: bool, week_no: int = 0, **changes: object) -> SampleRow:
     made = SampleRow(
-        row_id=f"s{n}#1", sample_id=f"s{n}", frame_path=f"frames/{n}.jpg", audio_path="", instruction="",
-        timestamp=NOW + week_no * 7 * DAY_S, speaker_id="anna", device="pi-1", walk_id=f"w{n}", model_version="m1",
-        flags=("audit",), reviewed=True, was_correct=right,
-    )  # fmt: skip
+        row_id=f"s{n}#1",
+        sample_id=f"s{n}",
+        frame_path=f"frames/{n}.jpg",
+        audio_path="",
+        instruction="",
+        timestamp=NOW + week_no * 7 * DAY_S,
+        speaker_id="anna",
+        device="pi-1",
+        walk_id=f"w{n}",
+        model_version="m1",
+        flags=("audit",),
+        reviewed=True,
+        was_correct=right,
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -88,8 +98,9 @@ def test_weeks_models_nights_and_corrections_are_counted(tmp_path: Path) -> None
     assert [(group.audit.right, group.audit.judged) for group in found.weeks] == [(1, 1), (1, 2)]
     assert [group.name for group in found.models] == ["m1", "n2"]
     assert [(night.outcome, night.lost, night.corrections) for night in found.nights] == [
-        ("skipped", None, 0), ("refused", 2, 9),
-    ]  # fmt: skip
+        ("skipped", None, 0),
+        ("refused", 2, 9),
+    ]
     assert found.outcomes == {"skipped": 1, "refused": 1}
     assert found.corrections == better.CorrectionsKept(confirmed=3, learnt=1, waiting=1, forgotten=2)
 
@@ -122,15 +133,26 @@ def test_health_says_the_most_urgent_first_and_what_to_do() -> None:
     failed = NightRun(4, NOW - DAY_S, NOW, "", "", "failed", "", ("The disk is full.",))
     last = FleetDevice("pi-1", "", "enrolled", False, False, NOW - 4 * DAY_S, NOW + 5 * DAY_S, "", None, "", (), 0)
     facts = replace(
-        WELL, broker_reached=False, free=10**9, waiting=7, oldest_waiting_utc=NOW - 9 * DAY_S, devices=(last,),
-        nights=(failed,), ends={"The authority": NOW + 3 * DAY_S}, quarantined=2, never_judged=("m1",),
-    )  # fmt: skip
+        WELL,
+        broker_reached=False,
+        free=10**9,
+        waiting=7,
+        oldest_waiting_utc=NOW - 9 * DAY_S,
+        devices=(last,),
+        nights=(failed,),
+        ends={"The authority": NOW + 3 * DAY_S},
+        quarantined=2,
+        never_judged=("m1",),
+    )
     lines = health.lines(facts)
     levels = [line.level for line in lines]
     assert levels == sorted(levels, key=list(reversed(HealthLevel)).index)
     assert {line.about for line in lines if line.level is HealthLevel.NOW} == {
-        "Broker", "Disk", "Last night", "Certificates",
-    }  # fmt: skip
+        "Broker",
+        "Disk",
+        "Last night",
+        "Certificates",
+    }
     assert all(line.todo for line in lines if line.level is HealthLevel.NOW)
     assert health.worst(lines) is HealthLevel.NOW
     assert "not heard of for 4 days" in " ".join(line.text for line in lines)
@@ -171,9 +193,10 @@ def test_a_chart_has_the_table_of_its_figures_and_escapes_its_names() -> None:
     chart = charts.shares("Right", [replace(week(1, 8, 10), name=evil), week(2, 0, 0)], what="week")
     assert "<script>" not in chart.svg
     assert f'aria-label="Right. The newest week, {evil}'.replace("<", "&lt;")[:30] in chart.svg
-    assert chart.rows == ((evil, "80% (8 of 10; 49% to 94%)", "80% (8 of 10; 49% to 94%)"), (
-        "2026-02", "nothing judged yet", "nothing judged yet"
-    ))  # fmt: skip
+    assert chart.rows == (
+        (evil, "80% (8 of 10; 49% to 94%)", "80% (8 of 10; 49% to 94%)"),
+        ("2026-02", "nothing judged yet", "nothing judged yet"),
+    )
     bars = charts.bars("Bars", [ChartBar(evil, 3.0, 10.0, "3 of 10")], head=("What", "Number"))
     assert "<script>" not in bars.svg
     assert bars.rows == ((evil, "3 of 10"),)

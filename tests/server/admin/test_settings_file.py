@@ -33,8 +33,12 @@ def test_every_setting_has_its_meaning_its_kind_and_its_bounds(file: SettingsFil
     assert [name for name, line in lines.items() if line.waits or line.is_set] == []
     locked = {name for name, line in lines.items() if line.locked}
     assert locked == {
-        "broker.reload", "budget.kinds", "homeassistant.password_file", "llm.key_file", "metrics.token_file",
-    }  # fmt: skip
+        "broker.reload",
+        "budget.kinds",
+        "homeassistant.password_file",
+        "llm.key_file",
+        "metrics.token_file",
+    }
 
 
 def test_a_command_and_the_places_of_secrets_are_not_changed_from_a_page(file: SettingsFile) -> None:

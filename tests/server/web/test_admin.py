@@ -96,9 +96,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
     registry.promote("m1", "the first model")
     seed(house)
     status = Status(
-        online=True, agent_version="0.1.0", model_version="m1", backlog=3, battery_percent=12.0, heat_c=41.0,
-        disk_free_bytes=9_000_000_000, extra={"waits": ["<b>metered</b>"], "not_kept": 0},
-    )  # fmt: skip
+        online=True,
+        agent_version="0.1.0",
+        model_version="m1",
+        backlog=3,
+        battery_percent=12.0,
+        heat_c=41.0,
+        disk_free_bytes=9_000_000_000,
+        extra={"waits": ["<b>metered</b>"], "not_kept": 0},
+    )
     house.merge.put_status("pi-1", status)
     watching = watch(registry, house.dataset, server_config.load(house.home), clock, lambda: False)
     watching.desk.watched.claims.add("pi-1")
