@@ -66,9 +66,13 @@ def holding(connection: Connection, sample_ids: Collection[str]) -> list[tuple[M
 
 def _made(row: dict[str, object]) -> MadeExport:
     return MadeExport(
-        id=int(str(row["id"])), path=Path(str(row["path"])), format=str(row["format"]), at=float(str(row["at"])),
-        audience=str(row["audience"]), anonymous=bool(row["anonymous"]),
-    )  # fmt: skip
+        id=int(str(row["id"])),
+        path=Path(str(row["path"])),
+        format=str(row["format"]),
+        at=float(str(row["at"])),
+        audience=str(row["audience"]),
+        anonymous=bool(row["anonymous"]),
+    )
 
 
 def take_back(store: Store, sample_ids: Collection[str], doing: Doing) -> Iterator[tuple[str, bool]]:
