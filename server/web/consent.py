@@ -87,9 +87,7 @@ def router(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     """The routes of the pages."""
     routes = APIRouter(include_in_schema=False)
     routes.include_router(_proofs(store, pages, desk))
-    routes.include_router(
-        _deletions(store, pages, desk)
-    )  # before wearers: a name may have a slash in it
+    routes.include_router(_deletions(store, pages, desk))  # before wearers: a name may have a slash in it
     routes.include_router(_wearers(pages, desk))
     return routes
 
