@@ -117,14 +117,7 @@ def _kind(draw: random.Random) -> _Kind:
         wearer=f"Wearer {draw.randrange(WEARERS)}", context=draw.choice(("", "to the market", "way to work")),
         width_px=640, height_px=360, fov_deg=78.0,
     )  # fmt: skip
-    corrections: list[KnownCorrection] = []
-    if draw.random() < CORRECTED:
-        own = CorrectionRecord(
-            correction_id=f"{_STEM}-c", device="KIND-DEVICE", chunk_id=_STEM, wearer=record.wearer, started_at_s=3.0,
-            duration_s=2.0, captured_at_utc=_AT_S, spoken=said, model_version=model, parts=(_part("correction_audio"),),
-        )  # fmt: skip
-        proposal = draw.choice(sentences)
-        corrections = [KnownCorrection(own, _path("correction_audio"), proposal.lower(), 0.8, proposal)]
+    corrections = _corrections(draw, record, sentences)
     paths = {part.kind: _path(part.kind) for part in record.parts}
     first = compose(record, paths, corrections, current=None, split="train")
     assert first is not None
@@ -136,6 +129,19 @@ def _kind(draw: random.Random) -> _Kind:
         rows=rows,
         decision=decision.action if decision else "",
     )
+
+
+def _corrections(draw: random.Random, about: ChunkRecord, sentences: list[str]) -> list[KnownCorrection]:
+    """What the wearer said of some moments."""
+    if draw.random() >= CORRECTED:
+        return []
+    own = CorrectionRecord(
+        correction_id=f"{_STEM}-c", device="KIND-DEVICE", chunk_id=_STEM, wearer=about.wearer, started_at_s=3.0,
+        duration_s=2.0, captured_at_utc=_AT_S, spoken=about.raw_output, model_version=about.model_version,
+        parts=(_part("correction_audio"),),
+    )  # fmt: skip
+    proposal = draw.choice(sentences)
+    return [KnownCorrection(own, _path("correction_audio"), proposal.lower(), 0.8, proposal)]
 
 
 def _decision(draw: random.Random, sentences: list[str]) -> ReviewDecision | None:
