@@ -30,14 +30,16 @@ class Caregiver:
         return answer
 
     def review(self, sample: Mapping[str, Any], truth: str) -> str:
-        """Confirm one moment: accept the proposal where it is right, else say what is. Returns the action taken."""
+        """Confirm one moment as it now stands: accept the proposal where it is right, else say what is. Returns the
+        action taken."""
+        read = self.get(str(sample["sample_id"]))
         if truth in ("", vocabulary.CLEAR):
             action: dict[str, str] = {"action": "nothing"}
-        elif vocabulary.normalise(str(sample["llm_correction"])) == truth:
+        elif vocabulary.normalise(str(read["llm_correction"])) == truth:
             action = {"action": "accept"}
         else:
             action = {"action": "edit", "text": truth}
-        self._call(f"/api/samples/{sample['sample_id']}/review", action)
+        self._call(f"/api/samples/{sample['sample_id']}/review", {**action, "row_id": str(read["row_id"])})
         return action["action"]
 
     def _call(self, path: str, body: Mapping[str, Any] | None = None) -> Any:

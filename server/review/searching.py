@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, select, true
 
@@ -17,7 +17,7 @@ from server.database import store as db
 from server.database.store import Store
 from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, State
-from server.review import near
+from server.review import decisions, near
 from server.review.marks import SKIPPED_S
 from shared import vocabulary
 
@@ -76,6 +76,13 @@ def count(store: Store, wanted: MomentFilter) -> int:
     with store.reading() as connection:
         query = select(func.count()).select_from(source(wanted)).where(*conditions_of(connection, wanted))
         return int(connection.execute(query).scalar_one())
+
+
+def counts(store: Store, wearers: frozenset[str] | None) -> dict[str, int]:
+    """How many moments stand in each state, of those that may be seen. wearers: as in a filter"""
+    if wearers is None:
+        return decisions.counts(store)
+    return {state: count(store, MomentFilter(state=state, wearers=wearers)) for state in get_args(State)}
 
 
 def ordered(

@@ -163,7 +163,7 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         who = person.of(request)
         wanted, now_s = query.wanted(who), clock.utc_s()
         rows = searching.find(store, wanted, person=who.name, now_s=now_s, limit=query.limit, offset=query.offset)
-        counts, total = decisions.counts(store), searching.count(store, wanted)
+        counts, total = searching.counts(store, who.wearers), searching.count(store, wanted)
         return {"samples": [to_json(row) for row in rows], "counts": counts, "total": total}
 
     @routes.get("/api/samples/{sample_id}")

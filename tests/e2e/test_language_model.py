@@ -16,7 +16,7 @@ from tests.e2e.site import Site
 from tests.paths import ROOT
 from tests.pulse import until
 from tests.server.dataset.moments import House, moment, sound, spoken
-from tests.server.web.serving import post_json
+from tests.server.web.serving import ask, post_json
 
 WORDS = "uh there was this edge thing down there"
 UNDERSTOOD = "cone on the left"
@@ -60,7 +60,8 @@ def asked(endpoint: str, model: str) -> list[dict[str, Any]]:
 
 
 def decide(site: Site, sample_id: str, **body: str) -> None:
-    assert post_json(f"{site.url}/api/samples/{sample_id}/review", body).status == 200
+    read = {"row_id": ask(f"{site.url}/api/samples/{sample_id}").json["row_id"]}
+    assert post_json(f"{site.url}/api/samples/{sample_id}/review", {**body, **read}).status == 200
 
 
 @pytest.mark.soak
