@@ -15,10 +15,10 @@ from pathlib import Path
 
 import uvicorn
 
-from server import speech, worker
+from server import worker
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
-from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
+from server.config import DEFAULT_WEB_PORT, ServerConfig
 from server.database.store import Store, open_store
 from server.dataset import own_words
 from server.dataset.folder import Dataset
@@ -40,6 +40,9 @@ from server.review import asking, ranking
 from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
+from server.speech.known import Knowing
+from server.speech.listener import CorrectionListener
+from server.speech.requests import RecogniserOptions
 from server.web.app import create_app
 from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
@@ -87,8 +90,10 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         def tell(device: str, words: CorrectionHeard) -> None:
             link.publish(topics.heard(device), messages.encode(words))
 
+        ear = _ear(home, Knowing(store, dataset, registry.champion_bundle), config, clock)
+        every_s = LISTEN_EVERY_S if config.ingest.shared else None
         transcription = Background(
-            lambda: _transcribe(merge, config, correction, transcription.stopping, tell),
+            lambda: _transcribe(merge, ear, correction, transcription.stopping, tell, every_s=every_s),
             name="transcription",
             restart_s=TRANSCRIBE_AGAIN_S,
             wake=correction.set,
@@ -102,6 +107,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
+        stack.callback(ear.close)  # before its thread is waited for
         if config.llm.url:
             asks = _asking(home, store, dataset, config, clock)
             asks.start()
@@ -119,6 +125,14 @@ def _asking(home: Path, store: Store, dataset: Dataset, config: ServerConfig, cl
     asked = Asking(home, store, dataset, clock, config.llm, wait)
     background = Background.every(asking.EVERY_S, lambda: asking.round_of(asked), name="llm")
     return background
+
+
+def _ear(home: Path, know: Knowing, config: ServerConfig, clock: Clock) -> CorrectionListener:
+    """The recogniser's process, as the settings say."""
+    own = config.speech
+    folder = str(Path(own.languages).expanduser()) if own.languages else ""
+    options = RecogniserOptions(own.recogniser, own.model, own.language, folder, str(home))
+    return CorrectionListener(options, know, clock)
 
 
 def _secured_broker(home: Path, store: Store, config: ServerConfig, clock: Clock) -> SecuredBroker | None:
@@ -253,22 +267,18 @@ def _publish_offers(offers: Offers, link: ServerLink) -> None:
 
 def _transcribe(
     merge: Merge,
-    config: ServerConfig,
+    ear: CorrectionListener,
     correction: threading.Event,
     stopping: threading.Event,
     tell: Callable[[str, CorrectionHeard], object],
+    *,
+    every_s: float | None,
 ) -> None:
     """Transcribe corrections as they come, and those that came while no server ran. correction: one came."""
-    transcriber, listens = None, config.speech.recogniser != "none"
-    language = spoken_language(config)
     correction.set()
     while not stopping.is_set():
-        correction.wait(LISTEN_EVERY_S if config.ingest.shared else None)
+        correction.wait(every_s)
         correction.clear()
         if stopping.is_set():
             return
-        if transcriber is None and listens:
-            transcriber = speech.open_transcriber(
-                config.speech.recogniser, model=config.speech.model, language=language
-            )
-        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set, language=language, tell=tell)
+        ear.listen(merge, stop=stopping.is_set, tell=tell)
