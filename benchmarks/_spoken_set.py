@@ -1,8 +1,8 @@
 """The spoken corrections that recognisers are fitted and judged on: espeak-ng's voices, three speeds, with and without
 the noise of a street. Pure but for the voices. No voice is in two parts, so that what is judged was never fitted.
 
-A part has one cell for each voice, speed and noise; each cell says the next few things of the vocabulary, so that all of
-them come about equally often. Beside them stand sounds that are no correction: other sentences, and other noises.
+A part has one cell for each voice, speed and noise; each cell says the next few things of the vocabulary, so that all
+of them come about equally often. Beside them stand sounds that are no correction: other sentences, and other noises.
 """
 
 from __future__ import annotations
@@ -66,12 +66,11 @@ class Utterance:
 
 def part(name: str, *, each: int = A_CELL) -> list[Utterance]:
     """The sounds of a part: fit | calibrate | judge. each: corrections in a cell"""
-    things, number = cycle(_sentences(name)), 0
+    things = cycle(_sentences(name))
     found: list[Utterance] = []
-    for voice, speed, noisy in product(VOICES[name], SPEEDS_WPM, (False, True)):
+    for number, (voice, speed, noisy) in enumerate(product(VOICES[name], SPEEDS_WPM, (False, True))):
         noise = STREETS[number % len(STREETS)] if noisy else ""
         found += [Utterance(text, meant, voice, speed, noise) for text, meant in islice(things, each)]
-        number += 1
     return [*found, *_others(name)]
 
 

@@ -66,8 +66,8 @@ class SpeechSection:
     """pocketsphinx (embedded, with a grammar made from the vocabulary), whisper (needs a model), both (the best:
     [measured](learning.md#spoken-corrections)), or none."""
     model: str = ""
-    """For whisper and both: a model's name on the hub, a folder, or packaged (the extra server-whisper). For pocketsphinx in another language than English: a folder
-    with an acoustic model of it and a dictionary."""
+    """For whisper and both: a model's name on the hub, a folder, or packaged (the extra server-whisper). For
+    pocketsphinx in another language than English: a folder with an acoustic model of it and a dictionary."""
     language: str = "en"
     """Language in which wearers speak and type corrections: de, en or es."""
     languages: str = ""

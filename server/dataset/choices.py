@@ -11,6 +11,10 @@ from shared.errors import MessageError
 from shared.messages import Share
 from shared.strict import Text
 
+SURE = 0.9
+"""From this probability on a proposal counts as sure; below it a person listens before they take it. Measured: see
+docs/learning.md, Spoken corrections."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeardChoice:

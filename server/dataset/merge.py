@@ -34,8 +34,8 @@ from sqlalchemy.exc import OperationalError
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, objections, record_log, row_log, wishes
-from server.dataset.choices import HeardChoice, to_list
 from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction
+from server.dataset.choices import HeardChoice, to_list
 from server.dataset.compose import compose
 from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
@@ -139,7 +139,12 @@ class Merge:
         """Write down what was heard in a correction, the wording that it proposes ("" = not understood), and what may
         have been meant instead."""
         table = db.records
-        values = {"transcript": transcript, "heard_confidence": confidence, "proposal": proposal, "choices": to_list(choices)}
+        values = {
+            "transcript": transcript,
+            "heard_confidence": confidence,
+            "proposal": proposal,
+            "choices": to_list(choices),
+        }
         said = {"device": device, "record_id": correction_id, **values}
         with self._writing() as batch:
             own = table.c.device == device, table.c.record_id == correction_id

@@ -146,7 +146,8 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
     """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
-    one has looked, those of the surroundings only where they are known, choices, `batch`, a doubt and `erased` only where it
+    one has looked, those of the surroundings only where they are known, choices,
+    `batch`, a doubt and `erased` only where it
     was so."""
     left_out = {name for first, names in _ONLY_WITH.items() if not getattr(row, first) for name in names}
     out = {name: getattr(row, name) for name in _IN_ORDER if name not in left_out}

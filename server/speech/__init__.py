@@ -15,16 +15,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from server.dataset.merge import Merge, UnheardCorrection
 from server.speech.apart import ApartTranscriber
-from server.speech.known import Known, together
+from server.speech.beside import Known, together
 from server.speech.opening import open_transcriber
 from server.speech.proposing import Proposed, of_device, proposed
 from shared.errors import MediaError
 from shared.languages import Language
 from shared.messages import CorrectionHeard
 from shared.speech import NOTHING, Transcriber, Transcript, proposal
+
+if TYPE_CHECKING:  # the recogniser's process has no database, and starts two seconds earlier without
+    from server.dataset.merge import Merge, UnheardCorrection
 
 __all__ = ["ApartTranscriber", "open_transcriber", "transcribe_waiting"]
 logger = logging.getLogger(__name__)

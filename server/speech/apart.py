@@ -62,7 +62,7 @@ class ApartTranscriber:
         self._closed = False
 
     def transcribe(self, wav: bytes) -> Transcript:
-        """Raises: MediaError where `wav` is no sound, or twice ended the process; ConfigError; Transient once closed."""
+        """Raises: MediaError where `wav` is no sound, or ended the process twice; ConfigError; Transient if closed."""
         return self.ask(wav, None).transcript
 
     def ask(self, wav: bytes, sight: SightQuestion | None) -> SoundAnswer:

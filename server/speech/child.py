@@ -1,8 +1,8 @@
 """The recogniser's process: `python -m server.speech.child OPTIONS`, with a socket as stdin.
 
 Started by server.speech.apart, never by hand. A process of its own, because a recogniser holds Python's lock for
-seconds, in which the page, the ingest and the offers would stand still. It has a low priority, is the first to be killed
-for memory, and may be killed at any moment: it keeps nothing.
+seconds, in which the page, the ingest and the offers would stand still. It has a low priority, is the first to be
+killed for memory, and may be killed at any moment: it keeps nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import BinaryIO
 
 from shared.child_process import die_with_parent, stand_back

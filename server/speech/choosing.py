@@ -1,5 +1,5 @@
-"""Which correction was meant: what several passes over the sound make of it, what a model sees where it was spoken, what
-it had said, and what was corrected before. Pure.
+"""Which correction was meant: what several passes over the sound make of it, what a model sees where it was spoken,
+what it had said, and what was corrected before. Pure.
 
     log-odds of a sentence  =  Σ weight · evidence          beside them "none of these", which has its own
     its probability         =  softmax over all of them, at a temperature
@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from server.dataset.choices import HeardChoice
 from server.speech.requests import NOT_SEEN, Seen
 from shared import vocabulary
 from shared.languages import Language
@@ -44,17 +45,6 @@ NOTHING_KNOWN = Circumstances()
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One of the things that may have been meant."""
-
-    wording: str
-    """Canonical."""
-    probability: float
-    heard: str
-    """Words that mean it, as a recogniser heard them."""
-
-
-@dataclass(frozen=True, slots=True)
 class Weights:
     """Fitted for one kind of evidence."""
 
@@ -65,8 +55,8 @@ class Weights:
 
 def chosen(
     heard: Transcript, weights: Weights, *, about: Circumstances = NOTHING_KNOWN, language: Language | None = None
-) -> tuple[Choice, ...]:
-    """The likeliest sentences, the best first, at most MOST_CHOICES. What is left of 1 is that none of them was meant."""
+) -> tuple[HeardChoice, ...]:
+    """The likeliest sentences, the best first, at most MOST_CHOICES; the rest of 1 is that none of them was meant."""
     found = candidates(heard.passes, language)
     if not found:
         return ()
@@ -74,7 +64,7 @@ def chosen(
     logits = [_weighed(weights, evidence_of(one, heard.passes, about, language), "") for one in words]
     logits.append(_weighed(weights, evidence_of_none(heard.passes, language), "none:"))
     shares = softmax(logits, weights.temperature)
-    choices = [Choice(one, round(share, 4), found[one]) for one, share in zip(words, shares[:-1], strict=True)]
+    choices = [HeardChoice(one, round(share, 4), found[one]) for one, share in zip(words, shares[:-1], strict=True)]
     return tuple(sorted(choices, key=lambda one: -one.probability)[:MOST_CHOICES])
 
 

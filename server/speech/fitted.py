@@ -1,4 +1,4 @@
-"""Weights of what speaks for a correction (server.speech.choosing), as `python -m benchmarks.recogniser --fit` found them.
+"""Weights of what speaks for a correction (server.speech.choosing): `python -m benchmarks.recogniser --fit` found them.
 
 Fitted on espeak-ng's voices, of which none is among those that the recogniser is judged on. Of "said" and "taught" such
 sounds tell nothing: their weights are set by hand, low.
@@ -16,8 +16,6 @@ SENTENCES_ALONE = Weights({"sentences:score": 4.0})
 BOTH = Weights({"grammar:same": 1.0, "grammar:thing": 2.0, "sentences:score": 4.0})
 PROPOSE_LEAST = 0.5
 """Below it nothing is proposed: it would be wrong more often than right."""
-SURE = 0.9
-"""From here on a proposal counts as sure; below it a person listens before they take it."""
 VOTED = {1: 0.9, 2: 0.6}
 """Hearings of a device that heard another thing, of three, → how often what most of them heard was right."""
 

@@ -15,7 +15,6 @@ from shared.clock import Clock
 from shared.errors import Transient
 from shared.messages import CorrectionHeard
 
-
 NOBODY = "none"
 
 
@@ -29,14 +28,10 @@ class CorrectionListener:
         self._know = know
         self._closed = False
 
-    def listen(
-        self, merge: Merge, *, stop: Callable[[], bool], tell: Callable[[str, CorrectionHeard], object]
-    ) -> int:
+    def listen(self, merge: Merge, *, stop: Callable[[], bool], tell: Callable[[str, CorrectionHeard], object]) -> int:
         """Listen to what waits; how many were written down. Raises: OSError, ConfigError, Transient."""
         try:
-            return transcribe_waiting(
-                merge, self._ear, stop=stop, language=self._language, tell=tell, know=self._know
-            )
+            return transcribe_waiting(merge, self._ear, stop=stop, language=self._language, tell=tell, know=self._know)
         except Transient:
             if not self._closed:
                 raise

@@ -27,9 +27,7 @@ class Proposed:
     choices: tuple[HeardChoice, ...] = ()
 
 
-def proposed(
-    heard: Transcript, about: Circumstances = NOTHING_KNOWN, language: Language | None = None
-) -> Proposed:
+def proposed(heard: Transcript, about: Circumstances = NOTHING_KNOWN, language: Language | None = None) -> Proposed:
     """Of a recogniser's transcript. One without passes is taken at its word: it says itself how sure it is."""
     if not heard.passes:
         return Proposed(heard.text, heard.confidence, proposal(heard, language))
@@ -38,8 +36,7 @@ def proposed(
         return Proposed(heard.text, 0.0, "")
     best = choices[0]
     wording = best.wording if best.probability >= PROPOSE_LEAST else ""
-    kept = tuple(HeardChoice(one.wording, one.probability, one.heard) for one in choices)
-    return Proposed(best.heard, best.probability, wording, kept)
+    return Proposed(best.heard, best.probability, wording, choices)
 
 
 def of_device(heard: Transcript, wording: str) -> Proposed:

@@ -1,4 +1,4 @@
-"""What is asked of the recogniser's process, and what it answers: a line of JSON each, the sound behind the question."""
+"""What is asked of the recogniser's process and what it answers: a line of JSON each, the sound behind the question."""
 
 from __future__ import annotations
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server.dataset import pictures
 from server.speech.requests import NOT_SEEN, Seen, SightQuestion
 from shared import bundle, model_card
@@ -12,6 +15,14 @@ from shared.errors import BundleError, DatasetError
 from shared.runtime import GuidanceModel
 
 logger = logging.getLogger(__name__)
+
+
+def seen_by(model: GuidanceModel, picture: NDArray[np.uint8]) -> Seen:
+    """What a model sees in a picture, uint8 [h, w, 3] RGB, on whatever side."""
+    scores: dict[str, float] = {}
+    for hazard in model.look(picture).hazards:
+        scores[hazard.object] = max(scores.get(hazard.object, 0.0), round(float(hazard.score), 4))
+    return Seen(tuple(sorted(model_card.card_of(model.manifest.model).sees)), scores)
 
 
 class Sight:
@@ -27,14 +38,10 @@ class Sight:
             return NOT_SEEN
         try:
             model = self._opened(question.bundle)
-            hazards = model.look(pictures.read(Path(question.frame))).hazards
+            return seen_by(model, pictures.read(Path(question.frame)))
         except (BundleError, DatasetError, OSError) as error:
             logger.warning("Nothing is seen beside a correction: %s", error)
             return NOT_SEEN
-        scores: dict[str, float] = {}
-        for hazard in hazards:
-            scores[hazard.object] = max(scores.get(hazard.object, 0.0), round(float(hazard.score), 4))
-        return Seen(tuple(sorted(model_card.card_of(model.manifest.model).sees)), scores)
 
     def _opened(self, folder: str) -> GuidanceModel:
         if self._model is None or self._bundle != folder:

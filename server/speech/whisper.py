@@ -1,8 +1,9 @@
 """Spoken corrections → words with any Whisper-type checkpoint: by hub name, by folder, or the packaged one.
 
-Held to the sentences of a correction (server.speech.sentence_net) where its tokens can write them: what it gives back is
-then a list of corrections with their log-probabilities, by beam search. A small Whisper hears "code on the left" where
-"cone on the left" was said; held to what may be said it hears the cone. Otherwise it writes what it likes.
+Held to the sentences of a correction (server.speech.sentence_net) where its tokens can write them: what it gives back
+is then a list of corrections with their log-probabilities, by beam search. A small Whisper hears "code on the
+left" where "cone on the left" was said; held to what may be said it hears the cone. Otherwise it writes what it
+likes.
 
 It uses the numpy feature extractor and the checkpoint's own tokenizer: nothing but transformers and torch is needed.
 Everything is loaded at the first sound. A name on the hub is fetched once; a folder is never looked for on the network.

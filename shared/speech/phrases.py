@@ -1,8 +1,8 @@
-"""The phrases that a correction is made of, by their place in it: what the grammars and the net of sentences share. Pure.
+"""The phrases that a correction is made of, by their place in it: what grammars and the net of sentences share. Pure.
 
-    [opener] [article] [modifier] thing [modifier] [place]
-    place [article] thing
-    alone
+[opener] [article] [modifier] thing [modifier] [place]
+place [article] thing
+alone
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recogniser in a process of its own: what comes back, and what becomes of one that hangs, dies or talks nonsense."""
+"""The recogniser in a process of its own: what comes back, and what becomes of one that hangs, dies or rambles."""
 
 from __future__ import annotations
 
