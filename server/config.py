@@ -15,6 +15,7 @@ from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
 from server.review import llm_settings
 from server.review.llm_settings import LlmSettings
+from server.speech.opening import check_language
 from shared import atomic, languages, settings
 from shared.errors import ConfigError
 from shared.languages import Language
@@ -178,6 +179,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
             f"pocketsphinx comes with a model of English, and speech.language is {config.speech.language!r}.",
             hint="Name a folder with one of that language in speech.model, or set speech.recogniser to whisper.",
         )
+    check_language(config.speech.recogniser, config.speech.model, language)
     return config
 
 

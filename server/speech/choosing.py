@@ -109,7 +109,7 @@ def evidence_of_none(passes: Sequence[SoundPass], language: Language | None = No
     grammar, sentences = _split(passes)
     things = [thing_of(understood(one.texts[0][0], language)) for one in grammar if one.texts]
     most = max((things.count(one) for one in things), default=0)
-    evidence = {"always": 1.0, "grammar:split": 1.0 - most / max(1, len(grammar))}
+    evidence = {"always": 1.0, "grammar:split": 1.0 - most / len(grammar) if grammar else 0.0}
     if sentences is not None:
         best, score = sentences.texts[0]
         evidence["sentences:poor"] = -score / 10.0

@@ -41,6 +41,15 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
             )
 
 
+def check_language(recogniser: str, model: str, language: Language) -> None:
+    """The packaged Whisper, and what `both` has beside it, hear English alone. Raises: ConfigError."""
+    if language.tables is not None and (recogniser == BOTH or (recogniser == WHISPER and model == "packaged")):
+        raise ConfigError(
+            f"speech.recogniser = {recogniser} hears English here, and speech.language is {language.code!r}.",
+            hint="Set speech.recogniser to whisper, and speech.model to one of many languages.",
+        )
+
+
 class BothTranscribers:
     """Two recognisers, one after the other: what each makes of the sound is evidence."""
 

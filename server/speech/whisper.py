@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, GenerationMixin, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    GenerationMixin,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+)
 
 from server.speech import ctranslate
 from server.speech.sentence_net import SentenceNet
@@ -105,7 +111,10 @@ def _load(name: str, language: Language) -> _Loaded:
         ) from error
     model.eval()
     prompt = _prompt(tokenizer, model, language)
-    return _Loaded(features, tokenizer, model, prompt, _net(tokenizer, model, language) if prompt else None)
+    net = _net(tokenizer, model, language) if prompt else None
+    if net is not None:
+        model.generation_config = _search(model.config)
+    return _Loaded(features, tokenizer, model, prompt, net)
 
 
 def _parts(name: str) -> tuple[Any, Any, Any]:
@@ -130,6 +139,22 @@ def _prompt(tokenizer: Any, model: Any, language: Language) -> tuple[int, ...]:
     return (start, *tokenizer.convert_tokens_to_ids([f"<|{language.code}|>", "<|transcribe|>"]), no_times)
 
 
+def _search(config: Any) -> GenerationConfig:
+    """Instead of the checkpoint's own, which suppresses tokens that the net may need."""
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        num_beams=BEAMS,
+        num_return_sequences=BEAMS,
+        length_penalty=0.0,
+        max_new_tokens=MAX_NEW_TOKENS,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.eos_token_id,
+        decoder_start_token_id=config.decoder_start_token_id,
+    )
+
+
 def _net(tokenizer: Any, model: Any, language: Language) -> SentenceNet | None:
     def encode(text: str) -> list[int]:
         tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
@@ -150,16 +175,11 @@ def _guesses(loaded: _Loaded, net: SentenceNet, samples: Any) -> SoundPass:
         encoder_outputs=loaded.model.model.encoder(inputs.input_features),
         decoder_input_ids=torch.tensor([prompt]),
         prefix_allowed_tokens_fn=lambda _, ids: net.following(tuple(ids.tolist()[len(prompt) :])),
-        num_beams=BEAMS,
-        num_return_sequences=BEAMS,
-        length_penalty=0.0,
-        max_new_tokens=MAX_NEW_TOKENS,
-        do_sample=False,
-        return_dict_in_generate=True,
-        output_scores=True,
     )
     texts: dict[str, float] = {}
     for tokens, score in zip(out.sequences, out.sequences_scores, strict=True):
+        if loaded.model.config.eos_token_id not in tokens[len(prompt) :]:
+            continue  # cut off: no sentence
         text = loaded.tokenizer.decode(tokens[len(prompt) :], skip_special_tokens=True)
         plain = " ".join(text.lower().replace(",", "").split()).rstrip(".")
         if plain and math.isfinite(float(score)):
