@@ -13,7 +13,7 @@ from shared.strict import Text
 
 SURE = 0.85
 """From this probability on a proposal counts as sure; below it a person listens before they take it. Of the sounds that
-it was calibrated on 19 of 20 were right from here on, with whatever recogniser (docs/learning.md, Spoken corrections)."""
+it was calibrated on 19 of 20 were right from here on, with whatever recogniser (docs/learning.md)."""
 
 
 @dataclass(frozen=True, slots=True)

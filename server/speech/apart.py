@@ -134,7 +134,7 @@ class ApartTranscriber:
         with other:
             self._process = subprocess.Popen(
                 [*self._command, json.dumps(asdict(self._options))],
-                stdin=other,
+                stdin=other.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
             )

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from typing import BinaryIO
+from io import BufferedRWPair
 
 from shared.child_process import die_with_parent, stand_back
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _answer_all(options: dict[str, str], stream: BinaryIO) -> None:
+def _answer_all(options: dict[str, str], stream: BufferedRWPair) -> None:
     from server.speech.answering import Ear
     from server.speech.requests import MOST_LINE_BYTES, RecogniserOptions, SoundQuestion, line
     from shared import strict

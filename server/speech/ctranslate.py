@@ -121,7 +121,8 @@ def _config(numbers: Numbers, tokenizer: PreTrainedTokenizerFast) -> WhisperConf
     vocabulary, width = numbers["decoder/embeddings/weight"].shape
     layers = {side: sum(n.endswith("/ffn/linear_0/weight") and n.startswith(side) for n in numbers) for side in _SIDES}
     heads = {side: int(numbers[f"{side}/num_heads"]) for side in _SIDES}
-    end, start = tokenizer.convert_tokens_to_ids([_END, _START])
+    known = tokenizer.get_vocab()
+    end, start = known[_END], known[_START]
     return WhisperConfig(
         vocab_size=vocabulary,
         d_model=width,

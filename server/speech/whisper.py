@@ -120,9 +120,9 @@ def _load(name: str, language: Language) -> _Loaded:
 def _parts(name: str) -> tuple[Any, Any, Any]:
     folder = ctranslate.packaged_folder() if name == ctranslate.PACKAGED else Path(name)
     if ctranslate.is_ctranslate(folder):
-        tokenizer, own = ctranslate.load(folder)
+        own_tokenizer, own = ctranslate.load(folder)
         features = WhisperFeatureExtractor(feature_size=own.config.num_mel_bins)  # type: ignore[no-untyped-call]
-        return features, tokenizer, own
+        return features, own_tokenizer, own
     local = folder.exists()
     features = WhisperFeatureExtractor.from_pretrained(name, local_files_only=local)
     tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)

@@ -33,8 +33,14 @@ def phrases(language: Language) -> Phrases:
     if language.tables is None:
         return _english()
     named = phrases_of(language.tables, lambda word: True)[0]
-    alone = (*named["way"], *named["nothing"])
-    return Phrases(*(tuple(named[name]) for name in ("opener", "article", "thing", "modifier", "place")), alone)
+    return Phrases(
+        openers=tuple(named["opener"]),
+        articles=tuple(named["article"]),
+        things=tuple(named["thing"]),
+        modifiers=tuple(named["modifier"]),
+        places=tuple(named["place"]),
+        alone=(*named["way"], *named["nothing"]),
+    )
 
 
 def _english() -> Phrases:
