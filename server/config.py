@@ -20,6 +20,7 @@ from server.logs import LogSection
 from server.metrics.settings import MetricsSection
 from server.review import llm_settings
 from server.review.llm_settings import LlmSettings
+from server.speech.opening import check_language
 from server.telling.settings import TellingSection
 from server.web.reached import PageReach, TlsChoice, reach_of
 from shared import atomic, languages, settings
@@ -77,11 +78,12 @@ class WebSection:
 class SpeechSection:
     """How spoken corrections become words."""
 
-    recogniser: Literal["pocketsphinx", "whisper", "none"] = "pocketsphinx"
-    """pocketsphinx (embedded, with a grammar made from the vocabulary), whisper (needs a model), or none."""
+    recogniser: Literal["pocketsphinx", "whisper", "both", "none"] = "pocketsphinx"
+    """pocketsphinx (embedded, with a grammar made from the vocabulary), whisper (needs a model), both (the best:
+    [measured](learning.md#spoken-corrections)), or none."""
     model: str = ""
-    """For whisper: a model's name on the hub, or a folder. For pocketsphinx in another language than English: a folder
-    with an acoustic model of it and a dictionary."""
+    """For whisper and both: a model's name on the hub, a folder, or packaged (the extra server-whisper). For
+    pocketsphinx in another language than English: a folder with an acoustic model of it and a dictionary."""
     language: str = "en"
     """Language in which wearers speak and type corrections: de, en or es."""
     languages: str = ""
@@ -198,6 +200,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
             f"pocketsphinx comes with a model of English, and speech.language is {config.speech.language!r}.",
             hint="Name a folder with one of that language in speech.model, or set speech.recogniser to whisper.",
         )
+    check_language(config.speech.recogniser, config.speech.model, language)
     return config
 
 

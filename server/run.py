@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvicorn
 
-from server import speech, watching, worker
+from server import watching, worker
 from server.access import audit
 from server.access.service import Access
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
@@ -50,6 +50,9 @@ from server.review import asking, ranking, rereading
 from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
+from server.speech.known import Knowing
+from server.speech.listener import CorrectionListener
+from server.speech.requests import RecogniserOptions
 from server.web import connections, first_start, page_tls
 from server.web.admin_desk import AdminDesk
 from server.web.app import create_app
@@ -115,7 +118,8 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         link = _link(config, broker, ingest, merge, offers)
         link.start()
         stack.callback(link.stop)
-        transcription = _transcription(merge, config, correction, link)
+        ear = _ear(home, Knowing(store, dataset, registry.champion_bundle), config, clock)
+        transcription = _transcription(merge, ear, correction, link, config)
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, access, ready_file), name="ready")
         keeping = Background.every(
@@ -126,6 +130,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
+        stack.callback(ear.close)  # before its thread is waited for
         if config.llm.url:
             asks = _asking(home, store, dataset, config, clock)
             asks.start()
@@ -135,14 +140,17 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         _serve(web)
 
 
-def _transcription(merge: Merge, config: ServerConfig, correction: threading.Event, link: ServerLink) -> Background:
+def _transcription(
+    merge: Merge, ear: CorrectionListener, correction: threading.Event, link: ServerLink, config: ServerConfig
+) -> Background:
     """Puts spoken corrections into words, and tells the devices."""
 
     def tell(device: str, words: CorrectionHeard) -> None:
         link.publish(topics.heard(device), messages.encode(words))
 
+    every_s = LISTEN_EVERY_S if config.ingest.shared else None
     transcription = Background(
-        lambda: _transcribe(merge, config, correction, transcription.stopping, tell),
+        lambda: _transcribe(merge, ear, correction, transcription.stopping, tell, every_s=every_s),
         name="transcription",
         restart_s=TRANSCRIBE_AGAIN_S,
         wake=correction.set,
@@ -179,6 +187,14 @@ def _asking(home: Path, store: Store, dataset: Dataset, config: ServerConfig, cl
     asked = Asking(home, store, dataset, clock, config.llm, wait)
     background = Background.every(asking.EVERY_S, lambda: asking.round_of(asked), name="llm")
     return background
+
+
+def _ear(home: Path, know: Knowing, config: ServerConfig, clock: Clock) -> CorrectionListener:
+    """The recogniser's process, as the settings say."""
+    own = config.speech
+    folder = str(Path(own.languages).expanduser()) if own.languages else ""
+    options = RecogniserOptions(own.recogniser, own.model, own.language, folder, str(home))
+    return CorrectionListener(options, know, clock)
 
 
 def _secured_broker(home: Path, store: Store, config: ServerConfig, clock: Clock) -> SecuredBroker | None:
@@ -339,22 +355,18 @@ def _publish_offers(offers: Offers, link: ServerLink) -> None:
 
 def _transcribe(
     merge: Merge,
-    config: ServerConfig,
+    ear: CorrectionListener,
     correction: threading.Event,
     stopping: threading.Event,
     tell: Callable[[str, CorrectionHeard], object],
+    *,
+    every_s: float | None,
 ) -> None:
     """Transcribe corrections as they come, and those that came while no server ran. correction: one came."""
-    transcriber, listens = None, config.speech.recogniser != "none"
-    language = spoken_language(config)
     correction.set()
     while not stopping.is_set():
-        correction.wait(LISTEN_EVERY_S if config.ingest.shared else None)
+        correction.wait(every_s)
         correction.clear()
         if stopping.is_set():
             return
-        if transcriber is None and listens:
-            transcriber = speech.open_transcriber(
-                config.speech.recogniser, model=config.speech.model, language=language
-            )
-        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set, language=language, tell=tell)
+        ear.listen(merge, stop=stopping.is_set, tell=tell)

@@ -76,6 +76,7 @@ records = Table(
     Column("transcript", Text),  # corrections: what was heard; null = nobody has listened yet
     Column("heard_confidence", Float),
     Column("proposal", Text),  # corrections: the transcript in the vocabulary's words, "" = not understood
+    Column("choices", JSON),  # corrections: what may have been meant instead; null = as none
 )
 Index("ix_records_chunk_id", records.c.chunk_id)
 Index("ix_records_record_id", records.c.record_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from server.dataset import sample_row
+from server.dataset.choices import HeardChoice
 from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared import hidden
@@ -29,6 +30,7 @@ class KnownCorrection:
     transcript: str | None = None
     confidence: float = 0.0
     proposal: str = ""
+    choices: tuple[HeardChoice, ...] = ()
 
 
 def compose(
@@ -109,6 +111,7 @@ def _correction_fields(newest: KnownCorrection | None) -> dict[str, Any]:
     return {
         "transcript": newest.transcript or "",
         "transcript_confidence": newest.confidence,
+        "transcript_choices": newest.choices,
         "correction_id": newest.record.correction_id,
         "correction_audio_path": newest.audio_path,
     }

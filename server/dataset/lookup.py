@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from server.database import store as db
-from server.dataset import sample_row
+from server.dataset import choices, sample_row
 from server.dataset.compose import KnownCorrection
 from server.dataset.sample_row import SampleRow
 from shared import strict
@@ -87,6 +87,7 @@ class BatchFacts:
             transcript=row["transcript"],
             confidence=row["heard_confidence"] or 0.0,
             proposal=row["proposal"] or "",
+            choices=choices.from_list(row.get("choices") or []),
         )
 
     def _record(

@@ -37,6 +37,7 @@ from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, objections, record_log, row_log, wishes
 from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction, plainly
+from server.dataset.choices import HeardChoice, to_list
 from server.dataset.compose import compose
 from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
@@ -135,11 +136,24 @@ class Merge:
                 connection.execute(insert(table).values(device=device, **values))
 
     def put_transcript(
-        self, device: str, correction_id: str, *, transcript: str, confidence: float, proposal: str
+        self,
+        device: str,
+        correction_id: str,
+        *,
+        transcript: str,
+        confidence: float,
+        proposal: str,
+        choices: Sequence[HeardChoice] = (),
     ) -> None:
-        """Write down what was heard in a correction, and the wording that it proposes ("" = not understood)."""
+        """Write down what was heard in a correction, the wording that it proposes ("" = not understood), and what may
+        have been meant instead."""
         table = db.records
-        values = {"transcript": printable(transcript), "heard_confidence": confidence, "proposal": printable(proposal)}
+        values = {
+            "transcript": printable(transcript),
+            "heard_confidence": confidence,
+            "proposal": printable(proposal),
+            "choices": to_list(choices),
+        }
         said = {"device": device, "record_id": correction_id, **values}
         with self._writing() as batch:
             own = table.c.device == device, table.c.record_id == correction_id

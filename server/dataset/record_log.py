@@ -5,7 +5,7 @@ the dataset folder, so that a lost database can be built again and still knows w
 
     {"what": "record", "device", "kind", "record_id", "chunk_id", "received_at", "body"}     a sidecar
     {"what": "part", "device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at"}
-    {"what": "heard", "device", "record_id", "transcript", "heard_confidence", "proposal"}   of a correction
+    {"what": "heard", "device", "record_id", "transcript", "heard_confidence", "proposal", "choices"?}   of a correction
     {"what": "lost", "device", "record_id", "kind", "sha256"}                                its bytes are gone
     {"what": "erasure", "device", "record_id", "received_at", "body"}      a wearer's wish; record_id: its erase_id
     {"what": "erased", "device", "record_id"}                              in the place of a line that it blanked
@@ -37,6 +37,8 @@ from shared.errors import DatasetError
 _RECORD = ("device", "kind", "record_id", "chunk_id", "received_at", "body")
 _PART = ("device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at")
 _HEARD = ("device", "record_id", "transcript", "heard_confidence", "proposal")
+CHOICES = "choices"
+"""Of a line about what was heard, beside its fields: lines from before have none."""
 _LOST = ("device", "record_id", "kind", "sha256")
 _ERASURE = ("device", "record_id", "received_at", "body")
 ERASED = ("device", "record_id")
@@ -53,7 +55,8 @@ Line = Mapping[str, Any]
 
 def line_about(what: str, row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
     """A line about a row of the database's table of the same facts."""
-    return {"what": what, **_values(row, FIELDS[what])}
+    more = {CHOICES: row[CHOICES]} if what == "heard" and row.get(CHOICES) else {}
+    return {"what": what, **_values(row, FIELDS[what]), **more}
 
 
 def key_of(line: Line) -> tuple[str, ...]:
@@ -206,7 +209,7 @@ def _take(connection: Connection, line: Line) -> bool:
     if what == "lost" and known["sha256"] == line["sha256"]:
         return bool(connection.execute(delete(table).where(*key)).rowcount)
     if what == "heard" and known["transcript"] is None:
-        values = _values(line, ("transcript", "heard_confidence", "proposal"))
+        values = _values(line, ("transcript", "heard_confidence", "proposal")) | {CHOICES: line.get(CHOICES)}
         return bool(connection.execute(update(table).where(*key).values(**values)).rowcount)
     return False
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from server.dataset import choices
+from server.dataset.choices import HeardChoices
 from server.labelling import conditions
 from shared import hidden, strict
 from shared.errors import DatasetError, MessageError
@@ -67,6 +69,8 @@ class SampleRow:
     transcript: str = ""
     """What was heard in the wearer's newest spoken correction, word for word."""
     transcript_confidence: float = 0.0
+    transcript_choices: HeardChoices = ()
+    """What may have been meant instead, the likeliest first."""
     correction_id: str = ""
     correction_audio_path: str = ""
     duration_s: float = 0.0
@@ -130,7 +134,7 @@ CONDITION_FIELDS = tuple(f"{name}{end}" for name in conditions.FIELDS for end in
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
 _FIRST = ("frame_path", "audio_path", "instruction")
 _IN_ORDER = (*_FIRST, *(name for name in _NAMES if name not in _FIRST))
-_SINGLE = ("batch", "erased", *DOUBT_FIELDS, *CONDITION_FIELDS)
+_SINGLE = ("transcript_choices", "batch", "erased", *DOUBT_FIELDS, *CONDITION_FIELDS)
 _ONLY_WITH = {names[0]: names for names in (TEACHER_FIELDS, LLM_FIELDS, *((name,) for name in _SINGLE))}
 """Fields that are written only where the first of them says something."""
 
@@ -142,11 +146,14 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
     """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
-    one has looked, those of the surroundings only where they are known, `batch`, a doubt and `erased` only where it
+    one has looked, those of the surroundings only where they are known, choices,
+    `batch`, a doubt and `erased` only where it
     was so."""
     left_out = {name for first, names in _ONLY_WITH.items() if not getattr(row, first) for name in names}
     out = {name: getattr(row, name) for name in _IN_ORDER if name not in left_out}
     out["flags"] = list(row.flags)
+    if row.transcript_choices:
+        out["transcript_choices"] = choices.to_list(row.transcript_choices)
     return {**out, **foreign_fields(row.extra)}
 
 

@@ -256,6 +256,11 @@ class Registry:
         """The version that devices are offered."""
         return self.alias(CHAMPION)
 
+    def champion_bundle(self) -> Path | None:
+        """Folder of the version that devices are offered."""
+        version = self.champion()
+        return None if version is None else self.bundle_folder(version)
+
     def log(self) -> tuple[AliasChange, ...]:
         """Every change of an alias, oldest first."""
         log = tables.alias_log

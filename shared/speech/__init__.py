@@ -4,6 +4,26 @@ A Transcriber turns a WAV into words with a confidence, `understood` and `propos
 itself (shared.speech.sphinx) is loaded by who listens, and by nobody else: it needs pocketsphinx, and 100 MB.
 """
 
-from shared.speech.transcript import CONFIDENCE_LEAST, NOTHING, Transcriber, Transcript, proposal, understood
+from shared.speech.transcript import (
+    CONFIDENCE_LEAST,
+    GRAMMAR,
+    NOTHING,
+    SENTENCES,
+    SoundPass,
+    Transcriber,
+    Transcript,
+    proposal,
+    understood,
+)
 
-__all__ = ["CONFIDENCE_LEAST", "NOTHING", "Transcriber", "Transcript", "proposal", "understood"]
+__all__ = [
+    "CONFIDENCE_LEAST",
+    "GRAMMAR",
+    "NOTHING",
+    "SENTENCES",
+    "SoundPass",
+    "Transcriber",
+    "Transcript",
+    "proposal",
+    "understood",
+]

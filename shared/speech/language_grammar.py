@@ -24,6 +24,23 @@ _SEEN, _ELSEWHERE, _OTHER_OPENER = 10.0, 1.0, 0.5
 
 def grammar_of(tables: LanguageTables, knows: Callable[[str], bool]) -> tuple[str, list[str]]:
     """(grammar `waycue.said`, phrases left out). knows: whether the dictionary has a word"""
+    named, left_out = phrases_of(tables, knows)
+    rules = "\n".join(f"<{name}> = {odds(of) if of else '<NULL>'};" for name, of in named.items())
+    others = " ".join(f"| /0.02/ <{name}>" for name in ("way", "nothing") if named[name])
+    text = f"""#JSGF V1.0;
+grammar waycue;
+{rules}
+<what> = {sometimes("modifier", 0.03)} <thing> {sometimes("modifier", 0.05)};
+<where> = <place> {sometimes("modifier", 0.05)};
+<guidance> = {sometimes("opener", 0.5)} {sometimes("article", 0.05)} <what> {sometimes("where", 0.95)};
+<turned> = <place> {sometimes("article", 0.5)} <what>;
+public <said> = /1/ <guidance> | /0.02/ <turned> {others};
+"""
+    return sharpened(text), left_out
+
+
+def phrases_of(tables: LanguageTables, knows: Callable[[str], bool]) -> tuple[dict[str, Odds], list[str]]:
+    """(the phrases of each place in a sentence with their odds, phrases left out). knows: whether a word is known"""
     left_out: list[str] = []
 
     def kept(phrases: Iterable[tuple[str, float]]) -> Odds:
@@ -36,27 +53,16 @@ def grammar_of(tables: LanguageTables, knows: Callable[[str], bool]) -> tuple[st
                 left_out.append(spelt)
         return found
 
-    alone = {"way": kept(_ways(tables)), "nothing": kept(_spoken(tables.corrections.nothing))}
     named = {
+        "way": kept(_ways(tables)),
+        "nothing": kept(_spoken(tables.corrections.nothing)),
         "opener": kept(_openers(tables)),
         "article": kept(_spoken(tables.corrections.articles)),
         "thing": kept(_things(tables)),
         "modifier": kept(_modifiers(tables)),
         "place": kept(_places(tables)),
-        **alone,
     }
-    rules = "\n".join(f"<{name}> = {odds(of) if of else '<NULL>'};" for name, of in named.items())
-    others = " ".join(f"| /0.02/ <{name}>" for name, of in alone.items() if of)
-    text = f"""#JSGF V1.0;
-grammar waycue;
-{rules}
-<what> = {sometimes("modifier", 0.03)} <thing> {sometimes("modifier", 0.05)};
-<where> = <place> {sometimes("modifier", 0.05)};
-<guidance> = {sometimes("opener", 0.5)} {sometimes("article", 0.05)} <what> {sometimes("where", 0.95)};
-<turned> = <place> {sometimes("article", 0.5)} <what>;
-public <said> = /1/ <guidance> | /0.02/ <turned> {others};
-"""
-    return sharpened(text), left_out
+    return named, left_out
 
 
 def _openers(tables: LanguageTables) -> Iterator[tuple[str, float]]:

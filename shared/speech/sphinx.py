@@ -14,7 +14,8 @@ import logging
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from shared.speech import acoustic, grammar
 from shared.speech.acoustic import AcousticFiles
 from shared.speech.language_grammar import grammar_of
 from shared.speech.sound import MARGIN_S, pitch_hz, spoken_part
-from shared.speech.transcript import NOTHING, Transcript
-from shared.speech.vote import vote, vote_in
+from shared.speech.transcript import GRAMMAR, NOTHING, SoundPass, Transcript
+from shared.speech.vote import is_speech, vote, vote_in
 from shared.wav import decode_sound, resample
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ _SEARCH = "waycue"
 _PROBE_S = 60.0
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not
 _MOST_S = 8.0  # the last seconds of a longer sound are not listened to
+_MOST_ROUTES = 100  # through the lattice; most of them say the same words at other times
 _MOST_PATHS = 1000  # a frame; what is no speech keeps every path alive and would cost seconds
 
 
@@ -81,11 +83,14 @@ class PocketsphinxTranscriber:
         self.open()
         with self._lock:
             samples = samples[: int(_MOST_S * SAMPLE_RATE_HZ)]
-            hearings = [listen(self._decoder, seen(samples, view)) for view in views(samples)]
+            passes = tuple(listen(self._decoder, seen(samples, view)) for view in views(samples))
+        hearings = [one.texts[0][0] if one.texts else "" for one in passes]
         spoken_s = samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S
         if self._language.tables is None:
-            return vote(hearings, spoken_s=spoken_s)
-        return vote_in(self._language, hearings, spoken_s=spoken_s)
+            voted = vote(hearings, spoken_s=spoken_s)
+        else:
+            voted = vote_in(self._language, hearings, spoken_s=spoken_s)
+        return replace(voted, passes=passes if is_speech(hearings, spoken_s=spoken_s) else ())
 
     def _opened(self) -> Any:
         tables = self._language.tables
@@ -109,14 +114,20 @@ def seen(samples: NDArray[np.float32], view: SoundView) -> NDArray[np.float32]:
     return padded + noise * np.float32(10 ** (view.floor_db / 20))
 
 
-def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
-    """One pass over the whole sound, float32 [n] at SAMPLE_RATE_HZ: the words, "" = none."""
+def listen(decoder: Any, samples: NDArray[np.float32]) -> SoundPass:
+    """One pass over the whole sound, float32 [n] at SAMPLE_RATE_HZ: the words and what they may have been instead."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     decoder.start_utt()
     decoder.process_raw(pcm, no_search=False, full_utt=True)
     decoder.end_utt()
-    hypothesis = decoder.hyp()
-    return "" if hypothesis is None else str(hypothesis.hypstr)
+    best = decoder.hyp()
+    texts = {} if best is None or not best.hypstr else {str(best.hypstr): float(best.score)}
+    for path in islice(decoder.nbest() or (), _MOST_ROUTES if texts else 0):
+        if path is None:
+            break
+        if path.hypstr:
+            texts.setdefault(str(path.hypstr), float(path.score))
+    return SoundPass(GRAMMAR, tuple(texts.items()))
 
 
 def _decoder_of(tables: LanguageTables, files: AcousticFiles) -> Any:

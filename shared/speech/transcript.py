@@ -6,7 +6,7 @@ person listens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared import languages, vocabulary
@@ -17,6 +17,19 @@ CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen
 
 
 @dataclass(frozen=True, slots=True)
+class SoundPass:
+    """What one pass over a sound makes of it: several sentences, the best first."""
+
+    by: str
+    """The kind of pass: GRAMMAR | SENTENCES. Scores of two kinds cannot be compared."""
+    texts: tuple[tuple[str, float], ...]
+    """(words, score): the higher the likelier. Of GRAMMAR 0..1, of SENTENCES a log-probability."""
+
+
+GRAMMAR, SENTENCES = "grammar", "sentences"
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """Words and how sure they are."""
 
@@ -24,6 +37,8 @@ class Transcript:
     """"" = nothing was understood."""
     confidence: float
     """0..1."""
+    passes: tuple[SoundPass, ...] = field(default=(), compare=False)
+    """What the words were chosen from: the evidence of who knows more than the recogniser does."""
 
 
 NOTHING = Transcript("", 0.0)

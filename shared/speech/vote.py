@@ -16,7 +16,7 @@ from shared import languages, vocabulary
 from shared.languages import Language, guard
 from shared.languages.understood import UNKNOWN, canonical_words
 from shared.speech.grammar import NOTHING_WORDS, trimmed
-from shared.speech.transcript import NOTHING, Transcript
+from shared.speech.transcript import NOTHING, SoundPass, Transcript
 from shared.vocabulary import Slots
 
 _Votes = Sequence[tuple[str, Slots]]
@@ -65,6 +65,21 @@ def _canonical(language: Language, text: str) -> str:
     while words and words[-1] == UNKNOWN:
         words.pop()
     return " ".join([*words, *[UNFINISHED] * broken])
+
+
+def vote_of(passes: Sequence[SoundPass], language: Language | None = None) -> Transcript:
+    """The vote over the best words of passes that were checked to be speech. language: None = English"""
+    hearings = [one.texts[0][0] if one.texts else "" for one in passes]
+    if not hearings:
+        return NOTHING
+    if language is None or language.tables is None:
+        return vote(hearings, spoken_s=0.0)
+    return vote_in(language, hearings, spoken_s=0.0)
+
+
+def is_speech(hearings: Sequence[str], *, spoken_s: float) -> bool:
+    """Whether any hearing has words enough for how long somebody spoke: noise gets one word for seconds of it."""
+    return any(text and _is_speech(text, spoken_s) for text in hearings)
 
 
 def _thing(slots: Slots) -> str:

@@ -198,6 +198,8 @@ def test_a_model_that_is_torn_is_a_config_error(language: Language, tmp_path: Pa
         ('language = "de"', "comes with a model of English, and speech.language is 'de'"),
         ('language = "fr"', "There are: de"),
         ('language = "de"\nrecogniser = "whisper"', "speech.model is empty"),
+        ('language = "de"\nrecogniser = "whisper"\nmodel = "packaged"', "hears English here"),
+        ('language = "es"\nrecogniser = "both"', "hears English here"),
     ],
 )
 def test_a_language_that_cannot_be_heard_is_refused_when_the_server_starts(
