@@ -36,7 +36,6 @@ from shared.errors import MediaError, Refused, Transient
 MOST_DONE = 100_000
 _PHRASES = {
     "help": ear_words.HELP,
-    "welcome": (ear_words.WELCOME,),
     "unheard": (ear_words.UNHEARD,),
     "paused": ("Paused. Space goes on.",),
     "typing": ("Type what should be said, then Enter. Escape leaves it.",),
@@ -45,7 +44,7 @@ _PHRASES = {
     "left": ("Left as it was.",),
     "key": ("This key does nothing here. H tells the keys.",),
 }  # fmt: skip
-Phrase = Literal["help", "welcome", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
+Phrase = Literal["help", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
 Deed = Literal["accept", "edit", "nothing", "reject", "skip", "difficult"]
 
 
