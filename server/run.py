@@ -336,8 +336,6 @@ def _announce(
     reached = False
     while not stopping.wait(LOOK_AGAIN_S if reached else 0.05):
         now = ServerStanding(web.started, link.ready.is_set())
-        if now == before:
-            continue
         notify(*readiness.told(before, now, places))
         _print_standing("" if reached else readiness.printed(before, now, places))
         if now.page and not before.page:
