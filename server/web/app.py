@@ -19,7 +19,7 @@ from server.releases.sheet import ModelSheet
 from server.voice.speech import SpokenTexts
 from server.web import api, batch, by_ear, deeds, installable, media, moments_page, page, review_api, teach
 from server.web.guard import Guard
-from server.web.page import PageRenderer, ReviewDesk
+from server.web.page import PageDesk, PageRenderer
 from server.web.review import Reviews
 from server.web.teach import LessonsPort
 from shared.clock import Clock
@@ -58,7 +58,7 @@ def create_app(
     )
     reviews = Reviews(store, dataset, clock)
     pages = PageRenderer(model, may_teach=lessons is not None)
-    desk = ReviewDesk(store, dataset, reviews, pages, clock)
+    desk = PageDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(review_api.router(store, dataset, reviews, clock))
     app.include_router(media.router(dataset.folder))
