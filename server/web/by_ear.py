@@ -28,7 +28,7 @@ from server.web import beside, ear_words, filters, person, view
 from server.web.api import MAX_TYPED
 from server.web.ear_words import EarPart
 from server.web.filters import PageSearch
-from server.web.page import ReviewDesk
+from server.web.page import PageDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome
 from shared.errors import MediaError, Refused, Transient
@@ -68,7 +68,7 @@ class _EarDecision(BaseModel):
 class EarDesk:
     """The desk of the pages, with a voice."""
 
-    desk: ReviewDesk
+    desk: PageDesk
     voice: SpokenTexts
 
     def played(self, who: Person, parts: Iterable[EarPart]) -> list[dict[str, str]]:
@@ -136,7 +136,7 @@ class EarDesk:
         return {"parts": self.played(who, parts), "go_on": not wait, "offers": offers}
 
 
-def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
+def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
     """The routes."""
     routes = APIRouter()
     ear = EarDesk(desk, voice)
@@ -200,7 +200,7 @@ def _noted(request: Request, moment: dict[str, Any]) -> dict[str, Any]:
     return moment
 
 
-def _row(desk: ReviewDesk, sample_id: str, who: Person) -> SampleRow:
+def _row(desk: PageDesk, sample_id: str, who: Person) -> SampleRow:
     row = desk.find(sample_id, who)
     if row is None:
         raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
