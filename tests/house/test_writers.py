@@ -21,6 +21,7 @@ ELSEWHERE = {
     "server/review/nameless.py": "media for an export under construction",
     "server/dataset/folder.py": "the append-only logs",
     "server/walks/": "videos for people to look at",
+    "shared/child_process.py": "its own place in the kernel's order of killing",
     "shared/file_lock.py": "an empty file to lock",
     "shared/wav.py": "a sound in memory",
     "exporters/": "a folder under construction",
