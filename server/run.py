@@ -336,15 +336,18 @@ def _announce(
     reached = False
     while not stopping.wait(LOOK_AGAIN_S if reached else 0.05):
         now = ServerStanding(web.started, link.ready.is_set())
-        if lines := readiness.told(before, now, places):
-            notify(*lines)
-        if not reached and (text := readiness.printed(before, now, places)):
-            print(text, flush=True)
+        notify(*readiness.told(before, now, places))
+        _print_standing("" if reached else readiness.printed(before, now, places))
         if now.page and not before.page:
             first_start.tell(access, reach, sys.stdout)
         if now.complete and not reached and ready_file is not None:
             atomic.write_bytes(ready_file, (urls[0] + "\n").encode())
         reached, before = reached or now.complete, now
+
+
+def _print_standing(text: str) -> None:
+    if text:
+        print(text, flush=True)
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:

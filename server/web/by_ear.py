@@ -28,7 +28,7 @@ from server.web import beside, ear_words, filters, person, view
 from server.web.api import MAX_TYPED
 from server.web.ear_words import EarPart
 from server.web.filters import PageSearch
-from server.web.page import ReviewDesk
+from server.web.page import PageDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome
 from shared.errors import MediaError, Refused, Transient
@@ -36,7 +36,6 @@ from shared.errors import MediaError, Refused, Transient
 MOST_DONE = 100_000
 _PHRASES = {
     "help": ear_words.HELP,
-    "welcome": (ear_words.WELCOME,),
     "unheard": (ear_words.UNHEARD,),
     "paused": ("Paused. Space goes on.",),
     "typing": ("Type what should be said, then Enter. Escape leaves it.",),
@@ -45,7 +44,7 @@ _PHRASES = {
     "left": ("Left as it was.",),
     "key": ("This key does nothing here. H tells the keys.",),
 }  # fmt: skip
-Phrase = Literal["help", "welcome", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
+Phrase = Literal["help", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
 Deed = Literal["accept", "edit", "nothing", "reject", "skip", "difficult"]
 
 
@@ -69,7 +68,7 @@ class _EarDecision(BaseModel):
 class EarDesk:
     """The desk of the pages, with a voice."""
 
-    desk: ReviewDesk
+    desk: PageDesk
     voice: SpokenTexts
 
     def played(self, who: Person, parts: Iterable[EarPart], about: str = "") -> list[dict[str, str]]:
@@ -140,7 +139,7 @@ class EarDesk:
         return {"parts": self.played(who, parts, about), "go_on": not wait, "offers": offers}
 
 
-def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
+def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
     """The routes."""
     routes = APIRouter()
     ear = EarDesk(desk, voice)
@@ -204,7 +203,7 @@ def _noted(request: Request, moment: dict[str, Any]) -> dict[str, Any]:
     return moment
 
 
-def _row(desk: ReviewDesk, sample_id: str, who: Person) -> SampleRow:
+def _row(desk: PageDesk, sample_id: str, who: Person) -> SampleRow:
     row = desk.find(sample_id, who)
     if row is None:
         raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")

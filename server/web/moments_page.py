@@ -19,7 +19,7 @@ from server.dataset.sample_row import State
 from server.review import decisions, leases, marks, near, searching
 from server.web import beside, filters, person, view
 from server.web.filters import MAX_WITHIN, ListState, PageSearch
-from server.web.page import TOLD, ReviewDesk
+from server.web.page import TOLD, PageDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID
 from shared.errors import Refused
@@ -51,7 +51,7 @@ class _SeveralForm(BaseModel):
 class SearchChoices:
     """What can be chosen in the search form, read at most once in CHOICES_S for the same person."""
 
-    def __init__(self, desk: ReviewDesk) -> None:
+    def __init__(self, desk: PageDesk) -> None:
         self._desk = desk
         self._kept: dict[Person, tuple[float, Consents | None, Mapping[str, Sequence[str]]]] = {}
 
@@ -66,7 +66,7 @@ class SearchChoices:
         return found
 
 
-def router(desk: ReviewDesk) -> APIRouter:
+def router(desk: PageDesk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
     choices = SearchChoices(desk)
@@ -93,7 +93,7 @@ def router(desk: ReviewDesk) -> APIRouter:
     return routes
 
 
-def _do(desk: ReviewDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -> tuple[int, str] | None:
+def _do(desk: PageDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -> tuple[int, str] | None:
     """Do it to all of them; (status, reason) where it could not be done."""
     match form.action:
         case "difficult":
@@ -112,7 +112,7 @@ def _do(desk: ReviewDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -
 
 
 def _list(
-    desk: ReviewDesk,
+    desk: PageDesk,
     choices: SearchChoices,
     request: Request,
     query: MomentsPageQuery,
@@ -154,7 +154,7 @@ def _list(
     )
 
 
-def _counts(desk: ReviewDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
+def _counts(desk: PageDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
     """State → how many moments of the search stand there, and "all"."""
     if not query.named:
         counts = decisions.counts(desk.store, seen_by=who)
