@@ -71,12 +71,14 @@ class EarDesk:
     desk: PageDesk
     voice: SpokenTexts
 
-    def played(self, who: Person, parts: Iterable[EarPart]) -> list[dict[str, str]]:
-        """Parts as the page plays them."""
-        return [{"text": part.text, "kind": part.kind, "sound": self._address(who, part)} for part in parts]
+    def played(self, who: Person, parts: Iterable[EarPart], about: str = "") -> list[dict[str, str]]:
+        """Parts as the page plays them. about: the moment of which they tell"""
+        return [{"text": part.text, "kind": part.kind, "sound": self._address(who, part, about)} for part in parts]
 
-    def _address(self, who: Person, part: EarPart) -> str:
-        return f"/media/{part.media}" if part.media else f"/ear/sound/{self.voice.offer(who.name, part.text)}"
+    def _address(self, who: Person, part: EarPart, about: str) -> str:
+        if part.media:
+            return f"/media/{part.media}"
+        return f"/ear/sound/{self.voice.offer(who.name, part.text, about)}"
 
     def next(self, who: Person, done: int, before: tuple[EarPart, ...] = ()) -> dict[str, Any]:
         """The next moment of the queue, taken for this person; id "" where there is none. before: what is said first"""
@@ -95,7 +97,7 @@ class EarDesk:
         return {
             "id": row.sample_id,
             "row_id": row.row_id,
-            "parts": self.played(who, (*before, *spoken)),
+            "parts": self.played(who, (*before, *spoken), row.sample_id),
             "first": len(before),
             "acceptable": card.acceptable,
             "to_confirm": card.proposal if card.to_confirm else "",
@@ -133,7 +135,8 @@ class EarDesk:
             parts = ear_words.offered(offer, outcome.reason)
             offers = [offer.wording] if offer and offer.wording else list(offer.suggestions if offer else ())
         wait = outcome.status == 422
-        return {"parts": self.played(who, parts), "go_on": not wait, "offers": offers}
+        about = outcome.row.sample_id if outcome.row else ""
+        return {"parts": self.played(who, parts, about), "go_on": not wait, "offers": offers}
 
 
 def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
@@ -180,7 +183,7 @@ def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
         who = person.of(request)
         card = view.card(_row(desk, sample_id, who))
         parts = ear_words.wearer_only(card) if what == "wearer" else (ear_words.choice(card, int(what)),)
-        return {"parts": ear.played(who, parts)}
+        return {"parts": ear.played(who, parts, sample_id)}
 
     @routes.get("/api/ear/phrase")
     def phrase(request: Request, name: Phrase) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
 
     @routes.get("/ear/sound/{token}", include_in_schema=False)
     def sound(request: Request, token: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Response:
-        return Response(_sound(voice, person.of(request), token), media_type="audio/wav")
+        return Response(_sound(ear, person.of(request), token), media_type="audio/wav")
 
     return routes
 
@@ -207,9 +210,11 @@ def _row(desk: PageDesk, sample_id: str, who: Person) -> SampleRow:
     return row
 
 
-def _sound(voice: SpokenTexts, who: Person, token: str) -> bytes:
+def _sound(ear: EarDesk, who: Person, token: str) -> bytes:
     try:
-        found = voice.sound(who.name, token)
+        about = ear.voice.about(token)
+        is_seen = not about or ear.desk.find(about, who) is not None
+        found = ear.voice.sound(who.name, token) if is_seen else None
     except Refused as much:
         raise HTTPException(429, str(much)) from None
     except Transient as busy:

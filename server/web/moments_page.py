@@ -14,6 +14,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.consent.terms import Consents
 from server.dataset.sample_row import State
 from server.review import decisions, leases, marks, near, searching
 from server.web import beside, filters, person, view
@@ -52,16 +53,16 @@ class SearchChoices:
 
     def __init__(self, desk: PageDesk) -> None:
         self._desk = desk
-        self._kept: dict[tuple[Person, int], tuple[float, Mapping[str, Sequence[str]]]] = {}
+        self._kept: dict[Person, tuple[float, Consents | None, Mapping[str, Sequence[str]]]] = {}
 
     def of(self, who: Person) -> Mapping[str, Sequence[str]]:
-        """Field → values, for this person."""
-        now_s, key = self._desk.clock.monotonic_s(), (who, id(who.consents))
-        at_s, found = self._kept.get(key, (0.0, {}))
-        if not found or now_s - at_s > CHOICES_S:
+        """Field → values, for this person, by what wearers agree to at this request."""
+        now_s = self._desk.clock.monotonic_s()
+        at_s, consents, found = self._kept.get(who, (0.0, None, {}))
+        if not found or consents is not who.consents or now_s - at_s > CHOICES_S:
             found = searching.choices(self._desk.store, who)
-            self._kept = {key: value for key, value in self._kept.items() if now_s - value[0] <= CHOICES_S}
-            self._kept[key] = (now_s, found)
+            self._kept = {one: value for one, value in self._kept.items() if now_s - value[0] <= CHOICES_S}
+            self._kept[who] = (now_s, who.consents, found)
         return found
 
 
