@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from server.database import store as db
+from server.dataset import sought
+from server.dataset.sample_row import SampleRow, to_dict
 from server.releases.registry import Registry
 from server.releases.rollouts import Rollouts
+from server.review import searching
+from server.review.searching import MomentFilter
 
 OLD = (
     "INSERT INTO models (version, created_at, parent, base, folder, manifest_sha256, manifest_size, evaluation, state) "
@@ -45,3 +50,42 @@ def test_rollouts_from_before_supervision_go_on_unsupervised(tmp_path: Path) -> 
         assert [change.what for change in rollouts.log()] == ["started for pi-1"]
         (grant,) = rollouts.granted()
         assert not grant.assignment().supervised
+
+
+def test_moments_from_before_search_are_found_by_it(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(db.MIGRATIONS))
+    engine = create_engine(db.database_url(tmp_path))
+    row = SampleRow(
+        row_id="m-1#1",
+        sample_id="m-1",
+        frame_path="frames/a.jpg",
+        audio_path="audio/a.wav",
+        instruction="",
+        spoken="Caution, CONE on the left.",
+        ground_truth="Duck, head obstacle ahead.",
+        timestamp=1.0,
+        speaker_id="Ada",
+        device="pi-1",
+        walk_id="w",
+        model_version="night-1",
+        flags=("wearer", "audit"),
+    )
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+        connection.execute(
+            text(
+                "INSERT INTO samples (sample_id, device, walk_id, row_id, version, state, priority, captured_at, "
+                "changed_at, body) VALUES ('m-1', 'pi-1', 'w', 'm-1#1', 1, 'pending', 0, 1.0, 1.0, :body)"
+            ),
+            {"body": json.dumps(to_dict(row))},
+        )
+        connection.commit()
+    engine.dispose()
+    with closing(db.open_store(tmp_path)) as store:
+        with store.reading() as connection:
+            (found,) = connection.execute(select(db.sought)).mappings().all()
+        assert dict(found) == sought.row_of(row), "as a new one is written"
+        for wanted in ({"thing": "cone"}, {"thing": "head obstacle"}, {"wearer": "Ada"}, {"words": "cone duck"}):
+            assert searching.count(store, MomentFilter(**wanted)) == 1  # type: ignore[arg-type]

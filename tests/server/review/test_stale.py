@@ -6,12 +6,13 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from server.database.store import open_store
 from server.dataset import folder
-from server.review import decisions
+from server.review import decisions, export, stats
 from server.review.decisions import ReviewDecision, Stale
 from shared.errors import Refused
 from tests.server.dataset.moments import House, moment
@@ -111,6 +112,15 @@ def test_accept_refuses_what_edit_refuses(desk: House, said: str) -> None:
         with pytest.raises(Refused, match="can not be taught"):
             decide(desk, read, by="Ana", action=action, text=text)
     assert row_of(desk, name(0)).state == "pending"
+
+
+def test_what_was_confirmed_under_an_older_table_is_neither_counted_nor_exported(desk: House) -> None:
+    desk.send(moment(0, raw_output=CONE))
+    (good,) = decide(desk, row_of(desk, name(0)).row_id, by="Ana")
+    old = replace(good, ground_truth="It is safe to cross.", instruction="It is safe to cross.")
+    wanted = export.Wanted(silence="Continue straight, path is clear.")
+    assert (stats.is_judged(good), stats.is_judged(old)) == (True, False)
+    assert (export.objection(good, wanted), "may not be taught" in export.objection(old, wanted)) == ("", True)
 
 
 def test_a_moment_returned_to_review_is_as_if_nobody_had_decided(desk: House) -> None:

@@ -172,7 +172,8 @@ def test_what_a_person_may_not_see_is_not_there(call: Call, house: House) -> Non
         hidden = call(method, f"/api/samples/{FLAGGED}{path}", own, who="Stranger")
         missing = call(method, f"/api/samples/nobody{path}", own, who="Stranger")
         assert (hidden.status, missing.status) == (404, 404), path
-    assert call("GET", "/api/samples?state=all", who="Stranger").json["total"] == 0
+    seen = call("GET", "/api/samples?state=all", who="Stranger").json
+    assert (seen["total"], seen["counts"]) == (0, {"pending": 0, "reviewed": 0, "rejected": 0})
     assert call("POST", "/api/next", who="Stranger").json["sample"] is None
     assert call("POST", "/api/batch", {"row_ids": [row_id], "action": "nothing"}, who="Stranger").status == 404
     assert call("GET", "/api/choices", who="Stranger").json["wearer"] == []
