@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.dataset.sample_row import State
-from server.review import decisions, leases, marks, searching
+from server.review import decisions, leases, marks, near, searching
 from server.web import beside, filters, person, view
 from server.web.filters import MAX_WITHIN, ListState, PageSearch
 from server.web.page import TOLD, ReviewDesk
@@ -120,6 +120,8 @@ def _list(
 ) -> HTMLResponse:
     who = person.of(request)
     now_s, wanted = desk.clock.utc_s(), filters.wanted(query, who, state=query.state)
+    if query.like and desk.find(query.like, who):
+        near.hashed(desk.store, desk.dataset, query.like)
     counts = _counts(desk, query, who)
     paging = view.paging(counts[query.state], page=query.page, size=PAGE_SIZE)
     offset = (paging.page - 1) * PAGE_SIZE

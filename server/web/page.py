@@ -144,6 +144,7 @@ class ReviewDesk:
             heading="Nothing to review" if not query.named else "No more of these",
             tabs=view.tabs(decisions.counts(self.store, seen_by=who), ""),
             here="review",
+            person_name=who.name,
             within=query.within,
             within_told=filters.told(query),
             held=searching.count(self.store, wanted),
@@ -170,7 +171,8 @@ class ReviewDesk:
             "told": "",
             "done": None,
         }
-        fixed = {"here": "review" if row.state == "pending" else "moments", "within": query.within, "deeds": _DEEDS}
+        here = "review" if row.state == "pending" else "moments"
+        fixed = {"here": here, "within": query.within, "deeds": _DEEDS, "person_name": who.name}
         return self.pages.render("moment.html", status=outcome.status, **{**shown, **fixed, **values})
 
 

@@ -5,6 +5,7 @@
   const { keys, times } = window.waycue;
   const HEARD_S = 1.0; // of a proposal, before Enter accepts it: a second Enter of the same finger is sooner
   const LOG_MOST = 60;
+  const AGAIN_MS = 1500;
   const RATES = [0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3];
   const DONE = "waycue.ear.done";
   const player = document.getElementById("ear-player");
@@ -18,6 +19,7 @@
   let offered = []; // wordings that Enter or a number teaches, after words that were not taken or a number
   let heard = new Set(); // kinds of parts of this moment that were heard
   let queue = [];
+  let playing = null; // the part that is being played
   let turn = 0; // of playing: a newer one ends the older
   let busy = false;
   let rate = 1;
@@ -51,6 +53,7 @@
   function hush() {
     turn += 1;
     queue = [];
+    playing = null;
     player.pause();
   }
   async function play(parts, { first = null } = {}) {
@@ -62,17 +65,23 @@
       const part = queue.shift();
       if (first && place === first.at) first.begins();
       place += 1;
+      playing = part;
       note(part);
-      const whole = await sound(part, mine);
+      let whole = await sound(part, mine);
+      if (!whole && mine === turn && player.error) {
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS)); // the voice was busy, or the line was away
+        if (mine === turn) whole = await sound(part, mine);
+      }
       if (mine !== turn) return;
       if (whole) heard.add(part.kind);
     }
+    if (mine === turn) playing = null;
   }
-  // Enter before the proposal: straight to it.
-  function skipToProposal() {
-    const at = queue.findIndex((part) => part.kind === "proposal");
-    if (at >= 0) play(queue.slice(at));
-    return at >= 0;
+  const begun = (parts) => void play(parts).catch(() => {}); // nobody waits for it: keys act meanwhile
+  // Enter before the proposal was heard: straight to it.
+  function toProposal() {
+    if (playing && playing.kind === "proposal") return;
+    begun(moment.parts.filter((part) => part.kind === "proposal"));
   }
 
   // ---- asking
@@ -85,7 +94,7 @@
     return value;
   }
   async function phrase(name) {
-    await play((await ask(`/api/ear/phrase?name=${name}`)).parts);
+    begun((await ask(`/api/ear/phrase?name=${name}`)).parts);
   }
   async function prepare() {
     if (PREPARED.src) return;
@@ -101,13 +110,13 @@
       heard = new Set();
     };
     moment = null; // nothing is decided between two moments
-    return play([...before, ...value.parts], value.id ? { first: { at, begins } } : {});
+    play([...before, ...value.parts], value.id ? { first: { at, begins } } : {}).catch(() => {});
   }
   async function next(before = []) {
     moment = null;
     const value = await ask("/api/ear/next", { done: done.get() });
     begin.textContent = value.id ? "Accept" : "Begin";
-    take(value, before).catch(() => {});
+    take(value, before);
   }
   const path = (what) => `/api/ear/${encodeURIComponent(moment.id)}/${what}`;
   async function act(name, text = "") {
@@ -116,7 +125,7 @@
     offered = value.offers;
     if (!value.go_on) {
       heard.delete("proposal");
-      play(value.parts).catch(() => {});
+      begun(value.parts);
       return;
     }
     done.add(1);
@@ -139,12 +148,12 @@
       return;
     }
     if (!heard.has("proposal")) {
-      skipToProposal();
+      toProposal();
       return;
     }
     if (moment.must_hear && !heard.has("wearer")) {
       const [first, again] = [await ask("/api/ear/phrase?name=unheard"), await ask(path("say?what=wearer"))];
-      play([...first.parts, ...again.parts]).catch(() => {});
+      begun([...first.parts, ...again.parts]);
       return;
     }
     if (moment.to_confirm) await act("edit", moment.to_confirm);
@@ -158,7 +167,7 @@
     const value = await ask(path(`say?what=${key}`));
     offered = moment.choices[key - 1] ? [moment.choices[key - 1]] : [];
     heard.delete("proposal");
-    play(value.parts).catch(() => {});
+    begun(value.parts);
   }
   function type() {
     edit.hidden = false;
@@ -172,6 +181,7 @@
   }
   function leave() {
     const was = offered.length > 0;
+    if (was) heard.delete("proposal"); // what was heard last was another wording
     offered = [];
     hush();
     if (was) phrase("left").catch(() => {});
@@ -195,14 +205,14 @@
       await prepare();
       const value = await ask("/api/ear/undo", { done: done.get() });
       if (value.refused) {
-        play(value.parts).catch(() => {});
+        begun(value.parts);
         return;
       }
       done.add(-1);
-      take(value).catch(() => {});
+      take(value);
     },
     replay: again,
-    voice: async () => play((await ask(path("say?what=wearer"))).parts),
+    voice: async () => begun((await ask(path("say?what=wearer"))).parts),
     help: () => phrase("help"),
     pause: () => pause(),
   };

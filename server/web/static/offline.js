@@ -4,7 +4,7 @@
 window.waycue = window.waycue || {};
 (() => {
   const STORE = "decisions";
-  const EVERY_MS = 15000;
+  const EVERY_MS = 3000; // where nothing is kept, it is one look into an empty store
 
   function database() {
     return new Promise((resolve, reject) => {
@@ -31,9 +31,12 @@ window.waycue = window.waycue || {};
   const keep = (decision) => within("readwrite", (store) => store.put(decision));
   const drop = (key) => within("readwrite", (store) => store.delete(key));
 
+  // Who is logged in on this page: nobody's decision is ever sent as another's.
+  const person = () => document.querySelector('meta[name="waycue-person"]')?.content || "";
+
   // {sample_id, read, body} of a decision that could not be sent. body: as /api/samples/{id}/review takes it.
   async function remember(decision) {
-    await keep({ ...decision, at: Date.now() });
+    await keep({ ...decision, person: person(), at: Date.now() });
     await show();
   }
 
@@ -43,7 +46,7 @@ window.waycue = window.waycue || {};
     return navigator.locks.request("waycue-send", { ifAvailable: true }, (lock) => lock && flush());
   }
   async function flush() {
-    for (const decision of (await kept()).filter((one) => !one.trouble)) {
+    for (const decision of (await kept()).filter((one) => !one.trouble && one.person && one.person === person())) {
       let answer;
       try {
         answer = await fetch(`/api/samples/${encodeURIComponent(decision.sample_id)}/review`, {

@@ -38,15 +38,18 @@ window.waycue = window.waycue || {};
   }
 
   let running = [];
+  let cancel = null; // ends the wait for what is being played
   function silence() {
+    if (cancel) cancel();
+    cancel = null;
     for (const player of running) {
       player.onended = null;
       player.pause();
     }
     running = [];
   }
-  // Clip and sound together, then what the wearer said. Resolves to whether all of it was heard; never, where it was
-  // paused for good or something else was played instead.
+  // Clip and sound together, then what the wearer said. Resolves to whether all of it was heard; false, too,
+  // where something else is played instead.
   function replay(moment, { voiceOnly = false } = {}) {
     silence();
     const [clip, sound, voice] = ["[data-clip]", "[data-sound]", "[data-voice]"].map((what) => moment.querySelector(what));
@@ -57,6 +60,7 @@ window.waycue = window.waycue || {};
   function one(part, clip) {
     return new Promise((resolve) => {
       const lead = clip || part;
+      cancel = () => resolve(false);
       part.onended = () => resolve(true);
       part.addEventListener("error", () => resolve(false), { once: true });
       part.currentTime = 0;

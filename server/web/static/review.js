@@ -142,11 +142,14 @@
   const heard = new Set();
   const mustHear = (moment) => moment.hasAttribute("data-unsure") && !heard.has(moment.dataset.row);
   async function listen(moment) {
+    if (moment.dataset.listening) return;
+    moment.dataset.listening = "yes";
     say("It is unsure: listen first. Enter accepts it after that.");
     if (await player.replay(moment)) {
       heard.add(moment.dataset.row);
       if (current() === moment) say("Enter accepts it now.");
     } else if (current() === moment) say("The sound was not heard to its end. R plays it again.", { bad: true });
+    delete moment.dataset.listening;
   }
   async function decide(moment, form, action) {
     if (moment.getAttribute("aria-busy") === "true") return;

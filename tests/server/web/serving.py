@@ -37,7 +37,7 @@ def seed(house: House) -> None:
     correct(house, PUZZLING, n=2, transcript="mumble", proposal="")
 
 
-def correct(house: House, chunk_id: str, *, n: int, transcript: str, proposal: str, confidence: float = 0.9) -> None:
+def correct(house: House, chunk_id: str, *, n: int, transcript: str, proposal: str, confidence: float = 0.95) -> None:
     """The wearer speaks about a chunk, and the server has listened."""
     said = spoken(chunk_id, sound(5 + n), n=n)
     house.send(said)

@@ -57,7 +57,8 @@ def open_page(browser: Browser, site: str) -> Iterator[NewPage]:
     for context in contexts:
         context.close()
     # Chromium reports each refused request in the console, and each without a connection.
-    refusals = ("status of 422", "status of 409", "ERR_INTERNET_DISCONNECTED")
+    away = ("ERR_INTERNET_DISCONNECTED", "error occurred when fetching the script")
+    refusals = ("status of 422", "status of 409", *away)
     assert [text for text in complaints if not any(refusal in text for refusal in refusals)] == []
 
 
@@ -370,7 +371,7 @@ def test_decisions_without_a_connection_are_kept_and_sent_and_a_stale_one_is_sho
     expect(page.get_by_text("1 decision is kept on this machine")).to_be_visible()
     assert state(house, CORRECTED)[0] == "pending"
     page.context.set_offline(False)
-    expect(page.locator("#kept")).to_have_count(0)
+    expect(page.locator("#kept")).to_have_count(0, timeout=20_000)
     assert state(house, CORRECTED) == ("reviewed", "Caution, cone on the left.")
 
     page.goto(f"{page.url}moments/{FLAGGED}")
@@ -380,7 +381,7 @@ def test_decisions_without_a_connection_are_kept_and_sent_and_a_stale_one_is_sho
     decisions.review(house.store, house.dataset, FLAGGED, ReviewDecision("nothing", "Ana"), now_s=house.clock.utc_s())
     page.context.set_offline(False)
     kept = page.get_by_role("region", name="Decisions kept on this machine")
-    expect(kept).to_contain_text("You read “Caution, pole ahead.”")
+    expect(kept).to_contain_text("You read “Caution, pole ahead.”", timeout=20_000)
     expect(kept).to_contain_text("Now stands: nothing should be said.")
     assert state(house, FLAGGED) == ("reviewed", "")
     kept.get_by_role("button", name="Dismiss").click()

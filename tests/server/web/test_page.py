@@ -202,6 +202,15 @@ def test_what_is_done_beside_a_decision_is_a_form_each(site: str, house: House) 
     assert row.state == "pending"
 
 
+def test_moments_like_one_are_found_from_its_page(site: str, house: House) -> None:
+    house.send(moment(30, seed=3, walk_id="another walk"))  # the picture of CORRECTED
+    assert f'href="/moments?state=all&amp;like={CORRECTED}"' in ask(f"{site}/moments/{CORRECTED}").text
+    for sample_id in (CORRECTED, "pi-1-b00t-000030"):
+        html = ask(f"{site}/moments?state=all&like={sample_id}").text
+    assert f'href="/moments/{CORRECTED}"' in html
+    assert f'href="/moments/{PUZZLING}"' not in html
+
+
 def test_somebody_else_has_it_and_gets_another_one(site: str, house: House) -> None:
     leases.take(house.store, CORRECTED, "Ana", now_s=house.clock.utc_s())
     assert f'id="moment-{PUZZLING}"' in ask(f"{site}/").text
