@@ -109,22 +109,28 @@ def _kind(draw: random.Random) -> _Kind:
     said = draw.choice((draw.choice(sentences), draw.choice(sentences), ""))
     model = f"2026-{draw.randrange(MODELS):02d}-night-starter"
     record = ChunkRecord(
-        chunk_id=_STEM, device="KIND-DEVICE", boot_id="b00t", sequence=0, walk_id=_WALK, started_at_s=1.5,
-        duration_s=2.0, captured_at_utc=_AT_S, clock_synced=True,
+        chunk_id=_STEM,
+        device="KIND-DEVICE",
+        boot_id="b00t",
+        sequence=0,
+        walk_id=_WALK,
+        started_at_s=1.5,
+        duration_s=2.0,
+        captured_at_utc=_AT_S,
+        clock_synced=True,
         flags=draw.choice((("low_confidence",), ("audit",), ("wearer",), ("low_confidence", "audit"))),
-        raw_output=said, spoken=said if draw.random() < 0.7 else "", confidence=round(draw.random(), 3),
-        model_version=model, parts=tuple(_part(kind) for kind in ("frame", "audio", "clip")),
-        wearer=f"Wearer {draw.randrange(WEARERS)}", context=draw.choice(("", "to the market", "way to work")),
-        width_px=640, height_px=360, fov_deg=78.0,
-    )  # fmt: skip
-    corrections: list[KnownCorrection] = []
-    if draw.random() < CORRECTED:
-        own = CorrectionRecord(
-            correction_id=f"{_STEM}-c", device="KIND-DEVICE", chunk_id=_STEM, wearer=record.wearer, started_at_s=3.0,
-            duration_s=2.0, captured_at_utc=_AT_S, spoken=said, model_version=model, parts=(_part("correction_audio"),),
-        )  # fmt: skip
-        proposal = draw.choice(sentences)
-        corrections = [KnownCorrection(own, _path("correction_audio"), proposal.lower(), 0.8, proposal)]
+        raw_output=said,
+        spoken=said if draw.random() < 0.7 else "",
+        confidence=round(draw.random(), 3),
+        model_version=model,
+        parts=tuple(_part(kind) for kind in ("frame", "audio", "clip")),
+        wearer=f"Wearer {draw.randrange(WEARERS)}",
+        context=draw.choice(("", "to the market", "way to work")),
+        width_px=640,
+        height_px=360,
+        fov_deg=78.0,
+    )
+    corrections = _corrections(draw, record, sentences)
     paths = {part.kind: _path(part.kind) for part in record.parts}
     first = compose(record, paths, corrections, current=None, split="train")
     assert first is not None
@@ -136,6 +142,26 @@ def _kind(draw: random.Random) -> _Kind:
         rows=rows,
         decision=decision.action if decision else "",
     )
+
+
+def _corrections(draw: random.Random, about: ChunkRecord, sentences: list[str]) -> list[KnownCorrection]:
+    """What the wearer said of some moments."""
+    if draw.random() >= CORRECTED:
+        return []
+    own = CorrectionRecord(
+        correction_id=f"{_STEM}-c",
+        device="KIND-DEVICE",
+        chunk_id=_STEM,
+        wearer=about.wearer,
+        started_at_s=3.0,
+        duration_s=2.0,
+        captured_at_utc=_AT_S,
+        spoken=about.raw_output,
+        model_version=about.model_version,
+        parts=(_part("correction_audio"),),
+    )
+    proposal = draw.choice(sentences)
+    return [KnownCorrection(own, _path("correction_audio"), proposal.lower(), 0.8, proposal)]
 
 
 def _decision(draw: random.Random, sentences: list[str]) -> ReviewDecision | None:

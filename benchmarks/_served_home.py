@@ -46,9 +46,20 @@ def served(home: Path, folder: Path) -> Iterator[Started]:
     with BrokerChild(folder / "broker") as broker, open(folder / "server.log", "wb") as log:
         port = free_port()
         command = [
-            sys.executable, "-m", "server", "--home", str(home), "run", "--plain",
-            "--broker", f"{broker.host}:{broker.port}", "--enrol", "", "--web", f"{HOST}:{port}",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "server",
+            "--home",
+            str(home),
+            "run",
+            "--plain",
+            "--broker",
+            f"{broker.host}:{broker.port}",
+            "--enrol",
+            "",
+            "--web",
+            f"{HOST}:{port}",
+        ]
         began_s = time.monotonic()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:

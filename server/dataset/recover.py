@@ -80,10 +80,8 @@ def _all_facts(connection: Connection, dataset: Dataset) -> tuple[int, int, set[
         missing = (fact for fact in record_log.facts(connection) if not _has(index, fact))
         appended = 0
         for some in row_log.in_batches(missing, row_log.AT_ONCE):
-            dataset.append_soon(dataset.records, some)
+            dataset.append_records(some)
             appended += len(some)
-    if appended:
-        dataset.sync_log(dataset.records)
     return appended, taken_in, about
 
 

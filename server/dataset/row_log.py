@@ -309,10 +309,8 @@ def _append_waiting(connection: Connection, dataset: Dataset, missing: ColumnEle
     query = select(table.c.body).where(table.c.logged.is_(False), missing).order_by(table.c.seq)
     bodies = connection.execute(query.execution_options(yield_per=AT_ONCE)).scalars()
     for some in in_batches(bodies, AT_ONCE):
-        dataset.append_soon(dataset.log, some)
+        dataset.append(some)
         appended += len(some)
-    if appended:
-        dataset.sync_log(dataset.log)
     return appended
 
 

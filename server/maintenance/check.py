@@ -19,7 +19,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Table, func, select, update
 
 from server.database import store as db
 from server.database.store import Store, open_store
@@ -69,18 +69,24 @@ def check(home: Path, clock: Clock, *, repair: bool = False, resume: bool = Fals
             return CheckReport(tuple(findings), rows=0, records=0, files=0, bytes=0)
         with closing(open_store(home, create=repair)) as store:
             if known is None:
-                if any(finding.what == check_database.DAMAGED for finding in findings):
-                    findings += check_database.salvage(home, store)
+                findings += _salvaged(home, store, findings)
                 findings += _sides(store, dataset, Merge(store, dataset, clock), clock, repair=repair, to=to)
                 known = SeenFiles(findings=findings)
             seen = _files(FileCheck(store, dataset, home, clock, repair=repair), known, home, repair=repair, to=to)
-            with store.reading() as connection:
-                rows, records = (
-                    connection.execute(select(func.count()).select_from(table)).scalar() or 0
-                    for table in (db.dataset_rows, db.records)
-                )
+            rows, records = _count(store, db.dataset_rows), _count(store, db.records)
         never_judged = _never_judged(home, store)
         return CheckReport(tuple(seen.findings), rows, records, seen.count, seen.bytes, never_judged)
+
+
+def _count(store: Store, table: Table) -> int:
+    with store.reading() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar() or 0
+
+
+def _salvaged(home: Path, store: Store, findings: Sequence[HomeFinding]) -> list[HomeFinding]:
+    """What could not be read of a database that was damaged."""
+    damaged = any(finding.what == check_database.DAMAGED for finding in findings)
+    return check_database.salvage(home, store) if damaged else []
 
 
 def _damage(home: Path, dataset: Dataset, *, repair: bool, to: Told) -> list[HomeFinding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,23 @@ def damage(dataset: Dataset, home: Path, *, repair: bool, to: Told = nobody) -> 
     findings = []
     for log, size in sizes.items():
         bad, torn = _read(log, size, _row if log == dataset.log else _fact, to)
-        if torn:
-            dropped = atomic.drop_torn_tail(log) if repair else 0
-            done = f"{dropped} bytes cut off" if repair else ""
-            findings.append(HomeFinding("line torn", log.name, "its last line was cut short", done))
-        if bad and repair:
-            _take_out(home, log, {number for number, _ in bad})
-        done = "taken out; what the database has of it is written again" if repair else ""
-        findings += [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
+        findings += [_torn(log, repair=repair)] if torn else []
+        findings += _damaged(home, log, bad, repair=repair)
     return findings
+
+
+def _torn(log: Path, *, repair: bool) -> HomeFinding:
+    dropped = atomic.drop_torn_tail(log) if repair else 0
+    done = f"{dropped} bytes cut off" if repair else ""
+    return HomeFinding("line torn", log.name, "its last line was cut short", done)
+
+
+def _damaged(home: Path, log: Path, bad: Sequence[tuple[int, str]], *, repair: bool) -> list[HomeFinding]:
+    """bad: (number of the line, what is wrong with it)"""
+    if bad and repair:
+        _take_out(home, log, {number for number, _ in bad})
+    done = "taken out; what the database has of it is written again" if repair else ""
+    return [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
 
 
 def _take_out(home: Path, log: Path, bad: Collection[int]) -> None:

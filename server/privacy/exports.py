@@ -37,12 +37,9 @@ class MadeExport:
 
 
 def note(store: Store, made: MadeExport, sample_ids: Collection[str]) -> int:
-    """Write an export down before its folder appears; one that lay there before is replaced by it. Returns its id."""
-    path = str(made.path.absolute())
+    """Write an export down before its folder appears. Returns its id."""
     with store.writing() as connection:
-        before = exports_made.c.path == path, exports_made.c.gone == ""
-        connection.execute(update(exports_made).where(*before).values(gone="replaced"))
-        values = {"path": path, "format": made.format, "audience": made.audience, "gone": ""}
+        values = {"path": str(made.path.absolute()), "format": made.format, "audience": made.audience, "gone": ""}
         row = insert(exports_made).values(at=made.at, anonymous=int(made.anonymous), **values)
         number = int(connection.execute(row.returning(exports_made.c.id)).scalar_one())
         if sample_ids:
@@ -66,9 +63,13 @@ def holding(connection: Connection, sample_ids: Collection[str]) -> list[tuple[M
 
 def _made(row: dict[str, object]) -> MadeExport:
     return MadeExport(
-        id=int(str(row["id"])), path=Path(str(row["path"])), format=str(row["format"]), at=float(str(row["at"])),
-        audience=str(row["audience"]), anonymous=bool(row["anonymous"]),
-    )  # fmt: skip
+        id=int(str(row["id"])),
+        path=Path(str(row["path"])),
+        format=str(row["format"]),
+        at=float(str(row["at"])),
+        audience=str(row["audience"]),
+        anonymous=bool(row["anonymous"]),
+    )
 
 
 def take_back(store: Store, sample_ids: Collection[str], doing: Doing) -> Iterator[tuple[str, bool]]:
@@ -104,11 +105,24 @@ def _taken_back(made: MadeExport, names: frozenset[str], doing: Doing) -> Litera
 
 @contextmanager
 def noted(store: Store, made: MadeExport, sample_ids: Collection[str]) -> Iterator[None]:
-    """An export that is being made: written down first, and struck out where nothing came of it."""
-    number = note(store, made, sample_ids)
+    """An export that is being made: written down first, and struck out where nothing came of it. Where it took the
+    place of an earlier one, that is struck out."""
+    before, number = _marker(made.path), note(store, made, sample_ids)
     try:
         yield
     finally:
-        if not (made.path / MARKER).is_file():
-            with store.writing() as connection:
-                connection.execute(update(exports_made).where(exports_made.c.id == number).values(gone="failed"))
+        table, path = exports_made, str(made.path.absolute())
+        earlier = table.c.path == path, table.c.id < number, table.c.gone == ""
+        with store.writing() as connection:
+            if _marker(made.path) != before:
+                connection.execute(update(table).where(*earlier).values(gone="replaced"))
+            else:
+                connection.execute(update(table).where(table.c.id == number).values(gone="failed"))
+
+
+def _marker(folder: Path) -> bytes:
+    """Which export lies there: its marker says when it was written."""
+    try:
+        return (folder / MARKER).read_bytes()
+    except OSError:
+        return b""

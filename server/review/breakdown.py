@@ -65,19 +65,21 @@ def groups(rows: Sequence[SampleRow], light: Key) -> dict[str, tuple[Group, ...]
 
 def by_light(rows: Iterable[SampleRow], light: Key) -> tuple[Group, ...]:
     """The one breakdown that needs pictures, with flat memory; none where nothing is known."""
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    judged, right = Counter[tuple[str, bool]](), Counter[tuple[str, bool]]()
     for row in filter(stats.is_judged, rows):
-        own = counts[light(row)]
-        kinds = ("all", "audit") if stats.in_audit(row) else ("all",)
-        own.update(
-            f"{kind} {what}" for kind in kinds for what in ("judged", "right") if what == "judged" or row.was_correct
-        )
-    found = [
-        Group(name, *(ReviewedShare(own[f"{kind} right"], own[f"{kind} judged"]) for kind in ("all", "audit")))
-        for name, own in counts.items()
-    ]
+        key = light(row), stats.in_audit(row)
+        judged[key] += 1
+        right[key] += bool(row.was_correct)
+    found = [_light_group(name, judged, right) for name in dict.fromkeys(name for name, _ in judged)]
     known = any(group.name != UNKNOWN for group in found)
     return tuple(sorted(found, key=lambda group: (-group.all.judged, group.name)))[: stats.MOST] if known else ()
+
+
+def _light_group(name: str, judged: Counter[tuple[str, bool]], right: Counter[tuple[str, bool]]) -> Group:
+    """judged, right: (light, whether of the audit stream) → moments"""
+    audit, other = (name, True), (name, False)
+    everything = ReviewedShare(right[audit] + right[other], judged[audit] + judged[other])
+    return Group(name, everything, ReviewedShare(right[audit], judged[audit]))
 
 
 def light_of(folder: Path) -> Key:

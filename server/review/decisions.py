@@ -35,7 +35,7 @@ from server.dataset.folder import Dataset
 from server.dataset.judged import said as said
 from server.dataset.sample_row import SampleRow, State, next_version
 from server.review import order
-from server.review.order import Place
+from server.review.order import ListPlace
 from shared import topics
 from shared.errors import Refused
 from shared.vocabulary import Reading
@@ -209,8 +209,8 @@ def listing(
 
 
 def listing_after(
-    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, after: Place | None = None
-) -> tuple[list[SampleRow], Place | None]:
+    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, after: ListPlace | None = None
+) -> tuple[list[SampleRow], ListPlace | None]:
     """The moments behind a place, in the order of `listing`, and the place of the last of them, None where the list
     ends there. It costs the same anywhere in the list, and skips nothing where others decide meanwhile."""
     with store.reading() as connection:

@@ -23,7 +23,7 @@ _S = db.samples.c
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListPlace:
     """Where a moment stands in a list; compares by nothing else than its list's order."""
 
     sample_id: str
@@ -60,10 +60,10 @@ def some(
 
 
 def behind(
-    connection: Connection, state: Listed, *, limit: int, after: Place | None
-) -> tuple[list[SampleRow], Place | None]:
+    connection: Connection, state: Listed, *, limit: int, after: ListPlace | None
+) -> tuple[list[SampleRow], ListPlace | None]:
     """(so many moments behind a place, the place of the last; None where the list ends there)"""
-    places = [Place(*row) for row in connection.execute(listed_from(state, after).limit(limit + 1))]
+    places = [ListPlace(*row) for row in connection.execute(listed_from(state, after).limit(limit + 1))]
     rows = _rows(connection, [place.sample_id for place in places[:limit]])
     return rows, places[limit - 1] if len(places) > limit else None
 
@@ -76,8 +76,8 @@ def each(store: Store, states: Sequence[State]) -> Iterator[SampleRow]:
             yield sample_row.from_dict(body, where=f"sample {sample_id}")
 
 
-def listed_from(state: Listed, after: Place | None) -> Select[Any]:
-    """The columns of Place of a list, behind a place. Pure."""
+def listed_from(state: Listed, after: ListPlace | None) -> Select[Any]:
+    """The columns of ListPlace of a list, behind a place. Pure."""
     query = _listed(select(_S.sample_id, _S.priority, _S.captured_at, _S.changed_at), state)
     return query if after is None else query.where(_behind(state, after))
 
@@ -97,7 +97,7 @@ def _listed(query: Select[Any], state: Listed, *, backwards: bool = False) -> Se
     return query.order_by(*(key.desc() if falls != backwards else key.asc() for key, falls in keys))
 
 
-def _behind(state: Listed, place: Place) -> ColumnElement[bool]:
+def _behind(state: Listed, place: ListPlace) -> ColumnElement[bool]:
     """What stands behind a place. The first term alone bounds the index."""
     if _by_decision(state):
         same = and_(_S.changed_at == place.changed_at, _S.sample_id > place.sample_id)

@@ -59,9 +59,14 @@ class ConsentForm(BaseModel):
         """The answers."""
         named = tuple(name.strip() for name in self.named.split(",") if name.strip())[: terms.NAMED_MOST]
         return Consent(
-            keep=self.keep, seen=self.seen, named=named, teach=self.teach, for_others=self.for_others,
-            export=self.export, days=self.days,
-        )  # fmt: skip
+            keep=self.keep,
+            seen=self.seen,
+            named=named,
+            teach=self.teach,
+            for_others=self.for_others,
+            export=self.export,
+            days=self.days,
+        )
 
 
 class BlurForm(BaseModel):
@@ -81,7 +86,8 @@ def may_change(who: Person, wearer: str) -> bool:
 def router(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     """The routes of the pages."""
     routes = APIRouter(include_in_schema=False)
-    routes.include_router(_deletions(store, pages, desk))  # first: a name of a wearer may have a slash in it
+    routes.include_router(_proofs(store, pages, desk))
+    routes.include_router(_deletions(store, pages, desk))  # before wearers: a name may have a slash in it
     routes.include_router(_wearers(pages, desk))
     return routes
 
@@ -142,17 +148,9 @@ def _may_look(who: Person, name: str, consents: terms.Consents) -> bool:
     return len(name) <= WEARER_MOST and visible.sees(who, name, consents)
 
 
-def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
+def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
+    """The proofs; and blurring, which ends in one, too."""
     routes = APIRouter()
-
-    def planned(request: Request, what: Deleted, name: str) -> plans.DeletionPlan | HTMLResponse:
-        """What would go; a page that says why not."""
-        if not _may_delete(store, person.of(request), what, name):
-            return pages.trouble(403, _NOT_YOURS)
-        try:
-            return desk.plan(_KINDS[what], name)
-        except Refused as refused:
-            return pages.trouble(404, str(refused))
 
     @routes.get("/deletions")
     def everything(request: Request) -> HTMLResponse:
@@ -180,6 +178,21 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
         if not made.hidden:
             return pages.render("blur.html", row=row, found_with=made.found_with)
         return RedirectResponse(f"/moments/{sample_id}", status_code=303)
+
+    return routes
+
+
+def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
+    routes = APIRouter()
+
+    def planned(request: Request, what: Deleted, name: str) -> plans.DeletionPlan | HTMLResponse:
+        """What would go; a page that says why not."""
+        if not _may_delete(store, person.of(request), what, name):
+            return pages.trouble(403, _NOT_YOURS)
+        try:
+            return desk.plan(_KINDS[what], name)
+        except Refused as refused:
+            return pages.trouble(404, str(refused))
 
     def ask(request: Request, what: Deleted, name: str) -> HTMLResponse:
         plan = planned(request, what, name)

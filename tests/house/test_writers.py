@@ -19,6 +19,8 @@ ELSEWHERE = {
     "server/broker/child.py": "the log of a child process",
     "server/learn/lora.py": "a folder under construction",
     "server/review/nameless.py": "media for an export under construction",
+    "server/privacy/anonymous.py": "media for an export under construction",
+    "server/privacy/blurring.py": "a clip in memory",
     "server/dataset/folder.py": "the append-only logs",
     "server/walks/": "videos for people to look at",
     "shared/file_lock.py": "an empty file to lock",

@@ -15,10 +15,18 @@ OWN_ADAPTER = replace(GRANTED, for_others=False)
 
 def row(wearer: str, **changes: object) -> SampleRow:
     values = {
-        "row_id": f"pi-1-b00t-{wearer}#1", "sample_id": f"pi-1-b00t-{wearer}", "frame_path": "", "audio_path": "",
-        "instruction": "", "timestamp": 0.0, "device": "pi-1", "walk_id": wearer, "reviewed": True,
-        "ground_truth": "Stop, curb ahead.", "speaker_id": wearer,
-    }  # fmt: skip
+        "row_id": f"pi-1-b00t-{wearer}#1",
+        "sample_id": f"pi-1-b00t-{wearer}",
+        "frame_path": "",
+        "audio_path": "",
+        "instruction": "",
+        "timestamp": 0.0,
+        "device": "pi-1",
+        "walk_id": wearer,
+        "reviewed": True,
+        "ground_truth": "Stop, curb ahead.",
+        "speaker_id": wearer,
+    }
     return SampleRow(**{**values, **changes})  # type: ignore[arg-type]
 
 

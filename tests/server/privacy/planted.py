@@ -28,9 +28,12 @@ def planted(n: int, tag: str, **changes: Any) -> tuple[Moment, Spoken]:
     payloads = {kind: marked(data, mark(kind).encode()) for kind, data in payloads.items()}
     texts = {name: mark(name) for name in ("raw_output", "spoken", "model_version", "context", "consent")}
     values: dict[str, Any] = {
-        **texts, "extra": {"foreign": mark("extra"), "deep": [mark("deep")]}, "wearer": mark("wearer"),
-        "walk_id": mark("walk"), "flags": ("wearer", mark("flag")),
-    }  # fmt: skip
+        **texts,
+        "extra": {"foreign": mark("extra"), "deep": [mark("deep")]},
+        "wearer": mark("wearer"),
+        "walk_id": mark("walk"),
+        "flags": ("wearer", mark("flag")),
+    }
     sent = moment(n, **{**values, "parts": tuple(part(kind, data) for kind, data in payloads.items()), **changes})
     sent = Moment(sent.record, payloads)
     voice = marked(sound(n + 50), mark("correction").encode())

@@ -20,7 +20,7 @@ from server.database import store as db
 from server.dataset import derived, feature_cache, view
 from server.dataset.feature_cache import FeatureCache, Piece
 from server.maintenance.check import check
-from server.privacy import deletion, plans
+from server.privacy import deletion, exports, plans
 from server.privacy import proof as proofs
 from server.privacy.deletion import DeletionPort
 from server.privacy.exports import DELETED_NAME
@@ -236,3 +236,17 @@ def test_the_only_model_stays_in_use_and_that_is_said(house: House, tmp_path: Pa
     proof = deletion.carry_out(port_of(house), deletion.with_settings(plan, ConsentSettings(retire=True)), by="Eve")
     assert (proof.models, proof.retired, registry.champion()) == (("m1",), (), "m1")
     assert any("model m1 learnt from 1 of them and is in use" in line for line in proof.left)
+
+
+def test_an_export_that_failed_leaves_the_earlier_one_in_the_register(house: House) -> None:
+    gone = send(house, planted(0, "X"))
+    everywhere(house, [gone])
+    out = ("--out", house.home / "out", "--force")
+    failed = server(house.home, "export", "--format", "samples", *out, "--split", "golden")
+    assert failed.returncode == 1
+    with house.store.reading() as connection:
+        assert [names for _, names in exports.holding(connection, [gone])] == [frozenset({gone})]
+    again = server(house.home, "export", "--format", "jsonl", *out)
+    assert again.returncode == 0, again.stderr
+    with house.store.reading() as connection:
+        assert [made.format for made, _ in exports.holding(connection, [gone])] == ["jsonl"]

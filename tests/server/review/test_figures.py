@@ -17,7 +17,7 @@ from server.database import store as db
 from server.dataset import rollups, row_log
 from server.dataset.sample_row import SampleRow
 from server.review import breakdown, decisions, figures, order, stats
-from server.review.order import Place
+from server.review.order import ListPlace
 from tests.server.commands.test_stats import DAY_S, MONDAY_S, row
 
 WORDS = ("Stop, curb ahead.", "Caution, pole ahead.", "", "Follow the path.", "mind the flurble")
@@ -101,7 +101,7 @@ def test_pages_by_place_and_by_number_are_the_same_list(
     ]
     assert by_number == whole
     by_place: list[SampleRow] = []
-    place: Place | None = None
+    place: ListPlace | None = None
     while True:
         some, place = decisions.listing_after(store, state=state, limit=size, after=place)
         by_place += some
@@ -149,7 +149,7 @@ def test_no_list_is_sorted_and_none_reads_all_moments(store: db.Store) -> None:
     plans = []
     with store.reading() as connection:
         for state in ("pending", "reviewed", "all"):
-            for place in (None, Place("x", 3, 5.0, 5.0)):
+            for place in (None, ListPlace("x", 3, 5.0, 5.0)):
                 query = order.listed_from(state, place).limit(10)
                 plain = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
                 plans += [line[3] for line in connection.execute(text(f"EXPLAIN QUERY PLAN {plain}"))]

@@ -88,8 +88,12 @@ def test_an_admin_reads_and_writes_down_what_a_wearer_agrees_to(url: str, house:
     assert done.status == 303
     consent = register.read(house.store).of("Ben / Co")
     assert (consent.keep, consent.seen, consent.named, consent.teach, consent.days) == (
-        True, SeenBy.NAMED, ("Eve", "Max"), False, 30,
-    )  # fmt: skip
+        True,
+        SeenBy.NAMED,
+        ("Eve", "Max"),
+        False,
+        30,
+    )
     (answer,) = register.history(house.store, "Ben / Co")
     assert (answer.said_by, answer.how) == ("caregiver", "on paper")
     assert post(f"{url}/wearers/Ada", days="-1").status == 422
