@@ -113,18 +113,26 @@ def _whisper() -> Transcriber:
 
 def heard(utterances: Sequence[Utterance], keep: Path) -> Iterator[Evidence]:
     """What the recognisers make of each sound; what was kept from a run before is read, and the rest added to it."""
-    known = {row["key"]: row for row in map(json.loads, keep.read_text().splitlines())} if keep.exists() else {}
+    known = _kept(keep)
     ears: list[Transcriber] = []
     for one in utterances:
         key = f"{one.voice} {one.words_per_minute} {one.noise or 'clean'} {one.said}"
         if key not in known:
             ears = ears or recognisers()
-            passes = [made for ear in ears for made in ear.transcribe(one.wav()).passes]
-            known[key] = {"key": key, "passes": [asdict(made) for made in passes]}
+            known[key] = {"key": key, "passes": [asdict(made) for made in _passes(ears, one.wav())]}
             atomic.make_dirs(keep.parent)
             with keep.open("a") as file:
                 file.write(json.dumps(known[key]) + "\n")
         yield Evidence(one, tuple(_pass(made) for made in known[key]["passes"]))
+
+
+def _kept(keep: Path) -> dict[str, dict[str, Any]]:
+    lines = keep.read_text().splitlines() if keep.exists() else []
+    return {row["key"]: row for row in map(json.loads, lines)}
+
+
+def _passes(ears: Sequence[Transcriber], wav: bytes) -> tuple[SoundPass, ...]:
+    return tuple(made for ear in ears for made in ear.transcribe(wav).passes)
 
 
 def _pass(value: dict[str, Any]) -> SoundPass:
@@ -135,26 +143,36 @@ def row(way: Way, evidence: Sequence[Evidence], noise: str) -> dict[str, Any]:
     """One row of the table. noise: clean | street"""
     own = [(one, way.propose(one)) for one in evidence if bool(one.of.noise) == (noise == "street")]
     said = [(one, made) for one, made in own if one.of.meant]
-    others = [made for one, made in own if not one.of.meant]
-    right = [one.of.meant == made.wording for one, made in said]
-    sure = [way.sure(made) for _, made in said]
-    mistaken = [bool(made.wording) and one.of.meant != made.wording for one, made in own]
-    sure_wrong = [wrong and way.sure(made) for wrong, (_, made) in zip(mistaken, own, strict=True)]
     return {
         "name": way.name,
         "voices": sorted({one.of.voice for one, _ in said}),
         "speed": sorted({one.of.words_per_minute for one, _ in said}),
         "noise": noise,
         "sounds": len(said),
-        "right_proposal_rate": _share(right),
-        "wrong_proposal_rate": _share(mistaken),
-        "word_error": _word_error([(one.of.said, made.transcript) for one, made in said]),
-        "sure_rate": _share(sure),
-        "confident_wrong_rate": _share(sure_wrong),
-        "in_choices_rate": None if way.plain else _share([_listed(one, made) for one, made in said]),
-        "proposed_of_no_correction": sum(bool(made.wording) for made in others),
-        "no_corrections": len(others),
+        **_of_corrections(way, said),
+        **_of_all(way, own),
         "baseline": _most_frequent([one.of.thing for one, _ in said]),
+    }
+
+
+def _of_corrections(way: Way, said: Sequence[tuple[Evidence, Proposed]]) -> dict[str, Any]:
+    return {
+        "right_proposal_rate": _share([one.of.meant == made.wording for one, made in said]),
+        "word_error": _word_error([(one.of.said, made.transcript) for one, made in said]),
+        "sure_rate": _share([way.sure(made) for _, made in said]),
+        "in_choices_rate": None if way.plain else _share([_listed(one, made) for one, made in said]),
+    }
+
+
+def _of_all(way: Way, own: Sequence[tuple[Evidence, Proposed]]) -> dict[str, Any]:
+    """With the sounds that are no correction."""
+    wrong = [bool(made.wording) and one.of.meant != made.wording for one, made in own]
+    others = [bool(made.wording) for one, made in own if not one.of.meant]
+    return {
+        "wrong_proposal_rate": _share(wrong),
+        "confident_wrong_rate": _share([bad and way.sure(made) for bad, (_, made) in zip(wrong, own, strict=True)]),
+        "proposed_of_no_correction": sum(others),
+        "no_corrections": len(others),
     }
 
 
@@ -211,8 +229,8 @@ def demo(ways: Sequence[Way]) -> dict[str, Any]:
     ears = recognisers()
     evidence = []
     for said, wav in spoken:
-        passes = tuple(made for ear in ears for made in ear.transcribe(wav).passes)
-        evidence.append(Evidence(Utterance(said, vocabulary.normalise(said) or "", "demo", 165, ""), passes))
+        of = Utterance(said, vocabulary.normalise(said) or "", "demo", 165, "")
+        evidence.append(Evidence(of, _passes(ears, wav)))
     right = {way.name: sum(way.propose(one).wording == one.of.meant for one in evidence) for way in ways}
     return {"corrections": len(evidence), "right": right}
 
@@ -220,8 +238,7 @@ def demo(ways: Sequence[Way]) -> dict[str, Any]:
 def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
     """Everything that is measured."""
     evidence = with_sight(list(heard(_spoken_set.part("judge", each=each), KEPT / "judge.jsonl")), bundle)
-    whisper = any(one.by(SENTENCES) for one in evidence)
-    ways = [way for way in WAYS if (whisper or SENTENCES not in way.kinds) and (bundle or not way.sees)]
+    ways = _ways(evidence, sees=bundle is not None)
     return {
         "recogniser": [row(way, evidence, noise) for way in ways for noise in ("clean", "street")],
         "by_object": {way.name: by_object(way, evidence) for way in ways},
@@ -229,6 +246,12 @@ def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
         "demo": demo([way for way in ways if not way.sees]),
         "stall": _recogniser_stall.measured(),
     }
+
+
+def _ways(evidence: Sequence[Evidence], *, sees: bool) -> list[Way]:
+    """Those that there is evidence for."""
+    whisper = any(one.by(SENTENCES) for one in evidence)
+    return [way for way in WAYS if (whisper or SENTENCES not in way.kinds) and (sees or not way.sees)]
 
 
 def fitted(bundle: Path | None, *, each: int) -> dict[str, Any]:
