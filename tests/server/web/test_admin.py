@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server import config as server_config
 from server.admin import nights
@@ -26,7 +25,7 @@ from shared.clock import ManualClock
 from shared.errors import ConfigError
 from shared.messages import Status
 from tests.server.dataset.moments import House
-from tests.server.web.serving import Answer, ask, seed, served
+from tests.server.web.serving import Answer, ask, asked_as, seed, served
 from tests.shared.bundle.bundles import contents, make_bundle
 
 NOW_S = 1_795_200_000.0
@@ -41,18 +40,6 @@ GATE = {
          "leads_to": "", "figures": {"lost": 0}, "interval": [0.1, None], "bound": 0, "cases": 7, "walks": 3}
     ],
 }  # fmt: skip
-
-
-class As:
-    """ASGI middleware: every request is this person's, as accounts will make it."""
-
-    def __init__(self, app: ASGIApp, who: list[Person]) -> None:
-        self._app, self._who = app, who
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._who:
-            scope.setdefault("state", {})["person"] = self._who[0]
-        await self._app(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
     watching.desk.watched.claims.add("pi-1")
     who: list[Person] = []
     app = create_app(house.store, house.dataset, clock=clock, model=registry.champion, desk=watching.desk)
-    app.add_middleware(As, who=who)
+    asked_as(app, lambda _: who[0] if who else None)
     with served(app) as url:
         yield AdminSite(url, house, registry, watching, who)
     house.close()
