@@ -13,7 +13,11 @@ import pytest
 
 from server import config as server_config
 from server.admin import nights
+from server.consent.settings import ConsentSettings
 from server.identity.authority import Authority
+from server.privacy import deletion
+from server.privacy.blurring import PeopleFinder
+from server.privacy.desk import PrivacyDesk
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from server.telling import people
@@ -95,8 +99,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
     house.merge.put_status("pi-1", status)
     watching = watch(registry, house.dataset, server_config.load(house.home), clock, lambda: False)
     watching.desk.watched.claims.add("pi-1")
+    port = deletion.port_of(house.home, house.store, house.dataset, clock, house.merge)
+    privacy = PrivacyDesk(port, ConsentSettings(), lambda: PeopleFinder(()))
     who: list[Person] = []
-    app = create_app(house.store, house.dataset, clock=clock, model=registry.champion, desk=watching.desk)
+    app = create_app(
+        house.store, house.dataset, clock=clock, model=registry.champion, desk=watching.desk, privacy=privacy
+    )
     asked_as(app, lambda _: who[0] if who else None)
     with served(app) as url:
         yield AdminSite(url, house, registry, watching, who)
