@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from server.speech.choosing import Circumstances, Weights, candidates, evidence_of, evidence_of_none, softmax
-from server.speech.requests import NOT_SEEN, Seen
+from server.speech.requests import NOT_SEEN, SeenThings
 from shared.speech import SoundPass
 
 NONE = "none:"
@@ -33,7 +33,7 @@ class Lesson:
     meant: str
     thing: str
     passes: tuple[SoundPass, ...]
-    seen: Seen = NOT_SEEN
+    seen: SeenThings = NOT_SEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _cases(lesson: Lesson) -> Iterator[Case]:
 def _weights(lessons: Sequence[Lesson]) -> dict[str, float]:
     cases = [case for one in lessons for case in _cases(one) if len(case.evidence) > 1]
     names = sorted({name for case in cases for row in case.evidence for name in row} - set(BY_HAND))
-    tables = [torch.tensor([[row.get(name, 0.0) for name in names] for row in case.evidence]) for case in cases]
+    tables = [_table(case, names) for case in cases]
     rights = [case.right for case in cases]
     weights = torch.zeros(len(names), requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
@@ -104,6 +104,11 @@ def _weights(lessons: Sequence[Lesson]) -> dict[str, float]:
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     return {name: round(float(value), 3) for name, value in zip(names, weights.detach(), strict=True)}
+
+
+def _table(case: Case, names: Sequence[str]) -> torch.Tensor:
+    """float [rows of evidence, names]"""
+    return torch.tensor([[row.get(name, 0.0) for name in names] for row in case.evidence])
 
 
 def _logits(weights: Mapping[str, float], case: Case) -> list[float]:

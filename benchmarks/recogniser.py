@@ -30,7 +30,7 @@ from server.dataset.choices import SURE
 from server.speech import open_transcriber
 from server.speech.choosing import Circumstances
 from server.speech.proposing import Proposed, proposed
-from server.speech.requests import NOT_SEEN, Seen
+from server.speech.requests import NOT_SEEN, SeenThings
 from shared import atomic, vocabulary
 from shared.errors import ConfigError
 from shared.speech import GRAMMAR, SENTENCES, SoundPass, Transcriber, Transcript, proposal
@@ -47,7 +47,7 @@ class Evidence:
 
     of: Utterance
     passes: tuple[SoundPass, ...]
-    seen: Seen = NOT_SEEN
+    seen: SeenThings = NOT_SEEN
 
     def by(self, *kinds: str) -> tuple[SoundPass, ...]:
         """The passes of some kinds."""
@@ -82,6 +82,7 @@ class Way:
         return bool(made.wording) and made.confidence >= (1.0 if self.plain else SURE)
 
 
+_Pairs = Sequence[tuple[Evidence, Proposed]]
 WAYS = (
     Way("pocketsphinx, the vote alone", (GRAMMAR,), plain=True),
     Way("pocketsphinx, several guesses", (GRAMMAR,)),
@@ -113,7 +114,7 @@ def _whisper() -> Transcriber:
 
 def heard(utterances: Sequence[Utterance], keep: Path) -> Iterator[Evidence]:
     """What the recognisers make of each sound; what was kept from a run before is read, and the rest added to it."""
-    known = {row["key"]: row for row in map(json.loads, keep.read_text().splitlines())} if keep.exists() else {}
+    known = _kept(keep)
     ears: list[Transcriber] = []
     for one in utterances:
         key = f"{one.voice} {one.words_per_minute} {one.noise or 'clean'} {one.said}"
@@ -127,6 +128,10 @@ def heard(utterances: Sequence[Utterance], keep: Path) -> Iterator[Evidence]:
         yield Evidence(one, tuple(_pass(made) for made in known[key]["passes"]))
 
 
+def _kept(keep: Path) -> dict[str, dict[str, Any]]:
+    return {row["key"]: row for row in map(json.loads, keep.read_text().splitlines())} if keep.exists() else {}
+
+
 def _pass(value: dict[str, Any]) -> SoundPass:
     return SoundPass(value["by"], tuple((text, score) for text, score in value["texts"]))
 
@@ -136,25 +141,28 @@ def row(way: Way, evidence: Sequence[Evidence], noise: str) -> dict[str, Any]:
     own = [(one, way.propose(one)) for one in evidence if bool(one.of.noise) == (noise == "street")]
     said = [(one, made) for one, made in own if one.of.meant]
     others = [made for one, made in own if not one.of.meant]
-    right = [one.of.meant == made.wording for one, made in said]
-    sure = [way.sure(made) for _, made in said]
-    mistaken = [bool(made.wording) and one.of.meant != made.wording for one, made in own]
-    sure_wrong = [wrong and way.sure(made) for wrong, (_, made) in zip(mistaken, own, strict=True)]
     return {
         "name": way.name,
         "voices": sorted({one.of.voice for one, _ in said}),
         "speed": sorted({one.of.words_per_minute for one, _ in said}),
         "noise": noise,
         "sounds": len(said),
-        "right_proposal_rate": _share(right),
-        "wrong_proposal_rate": _share(mistaken),
+        **_rates(way, said, own),
         "word_error": _word_error([(one.of.said, made.transcript) for one, made in said]),
-        "sure_rate": _share(sure),
-        "confident_wrong_rate": _share(sure_wrong),
         "in_choices_rate": None if way.plain else _share([_listed(one, made) for one, made in said]),
         "proposed_of_no_correction": sum(bool(made.wording) for made in others),
         "no_corrections": len(others),
         "baseline": _most_frequent([one.of.thing for one, _ in said]),
+    }
+
+
+def _rates(way: Way, said: _Pairs, own: _Pairs) -> dict[str, float]:
+    """said: corrections; own: every sound"""
+    return {
+        "right_proposal_rate": _share([one.of.meant == made.wording for one, made in said]),
+        "wrong_proposal_rate": _share([_mistaken(one, made) for one, made in own]),
+        "sure_rate": _share([way.sure(made) for _, made in said]),
+        "confident_wrong_rate": _share([_mistaken(one, made) and way.sure(made) for one, made in own]),
     }
 
 
@@ -166,6 +174,11 @@ def by_object(way: Way, evidence: Sequence[Evidence]) -> dict[str, str]:
             said[one.of.thing] += 1
             right[one.of.thing] += way.propose(one).wording == one.of.meant
     return {thing: f"{right[thing]} of {count}" for thing, count in sorted(said.items())}
+
+
+def _mistaken(one: Evidence, made: Proposed) -> bool:
+    """Whether something is proposed that was not meant."""
+    return bool(made.wording) and one.of.meant != made.wording
 
 
 def _listed(one: Evidence, made: Proposed) -> bool:
@@ -221,7 +234,7 @@ def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
     """Everything that is measured."""
     evidence = with_sight(list(heard(_spoken_set.part("judge", each=each), KEPT / "judge.jsonl")), bundle)
     whisper = any(one.by(SENTENCES) for one in evidence)
-    ways = [way for way in WAYS if (whisper or SENTENCES not in way.kinds) and (bundle or not way.sees)]
+    ways = _ways(whisper, sees=bundle is not None)
     return {
         "recogniser": [row(way, evidence, noise) for way in ways for noise in ("clean", "street")],
         "by_object": {way.name: by_object(way, evidence) for way in ways},
@@ -229,6 +242,12 @@ def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
         "demo": demo([way for way in ways if not way.sees]),
         "stall": _recogniser_stall.measured(),
     }
+
+
+def _ways(whisper: bool, *, sees: bool) -> list[Way]:
+    """Those that can be judged here."""
+    heard_by = [way for way in WAYS if whisper or SENTENCES not in way.kinds]
+    return [way for way in heard_by if sees or not way.sees]
 
 
 def fitted(bundle: Path | None, *, each: int) -> dict[str, Any]:

@@ -338,13 +338,19 @@ def _announce(
         now = ServerStanding(web.started, link.ready.is_set())
         if lines := readiness.told(before, now, places):
             notify(*lines)
-        if not reached and (text := readiness.printed(before, now, places)):
-            print(text, flush=True)
+        first_reached = not reached and _told_once(before, now, places)
         if now.page and not before.page:
             first_start.tell(access, reach, sys.stdout)
-        if now.complete and not reached and ready_file is not None:
+        if first_reached and ready_file is not None:
             atomic.write_bytes(ready_file, (urls[0] + "\n").encode())
-        reached, before = reached or now.complete, now
+        reached, before = reached or first_reached, now
+
+
+def _told_once(before: ServerStanding, now: ServerStanding, places: ServerPlaces) -> bool:
+    """What people are told until all of it has been reached once. Gives whether it has."""
+    if text := readiness.printed(before, now, places):
+        print(text, flush=True)
+    return now.complete
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:
