@@ -91,8 +91,16 @@ def _weights(lessons: Sequence[Lesson]) -> dict[str, float]:
     cases = [case for one in lessons for case in _cases(one) if len(case.evidence) > 1]
     names = sorted({name for case in cases for row in case.evidence for name in row} - set(BY_HAND))
     tables = [_table(case, names) for case in cases]
-    rights = [case.right for case in cases]
-    weights = torch.zeros(len(names), requires_grad=True)
+    found = _solved(tables, [case.right for case in cases], len(names))
+    return {name: round(float(value), 3) for name, value in zip(names, found, strict=True)}
+
+
+def _table(case: Case, names: Sequence[str]) -> torch.Tensor:
+    return torch.tensor([[row.get(name, 0.0) for name in names] for row in case.evidence])
+
+
+def _solved(tables: Sequence[torch.Tensor], rights: Sequence[int], count: int) -> torch.Tensor:
+    weights = torch.zeros(count, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
@@ -103,12 +111,7 @@ def _weights(lessons: Sequence[Lesson]) -> dict[str, float]:
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return {name: round(float(value), 3) for name, value in zip(names, weights.detach(), strict=True)}
-
-
-def _table(case: Case, names: Sequence[str]) -> torch.Tensor:
-    """float [rows of evidence, names]"""
-    return torch.tensor([[row.get(name, 0.0) for name in names] for row in case.evidence])
+    return weights.detach()
 
 
 def _logits(weights: Mapping[str, float], case: Case) -> list[float]:

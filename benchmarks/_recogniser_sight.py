@@ -13,7 +13,7 @@ import numpy as np
 
 from server.speech.requests import SeenThings
 from server.speech.sight import seen_by
-from server.walks.frames import DRAWN, random_frame
+from server.walks import DRAWN, random_frame
 from shared import bundle as bundles
 from shared.runtime import GuidanceModel
 

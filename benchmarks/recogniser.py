@@ -82,7 +82,6 @@ class Way:
         return bool(made.wording) and made.confidence >= (1.0 if self.plain else SURE)
 
 
-_Pairs = Sequence[tuple[Evidence, Proposed]]
 WAYS = (
     Way("pocketsphinx, the vote alone", (GRAMMAR,), plain=True),
     Way("pocketsphinx, several guesses", (GRAMMAR,)),
@@ -120,8 +119,7 @@ def heard(utterances: Sequence[Utterance], keep: Path) -> Iterator[Evidence]:
         key = f"{one.voice} {one.words_per_minute} {one.noise or 'clean'} {one.said}"
         if key not in known:
             ears = ears or recognisers()
-            passes = [made for ear in ears for made in ear.transcribe(one.wav()).passes]
-            known[key] = {"key": key, "passes": [asdict(made) for made in passes]}
+            known[key] = {"key": key, "passes": [asdict(made) for made in _passes(ears, one.wav())]}
             atomic.make_dirs(keep.parent)
             with keep.open("a") as file:
                 file.write(json.dumps(known[key]) + "\n")
@@ -129,7 +127,12 @@ def heard(utterances: Sequence[Utterance], keep: Path) -> Iterator[Evidence]:
 
 
 def _kept(keep: Path) -> dict[str, dict[str, Any]]:
-    return {row["key"]: row for row in map(json.loads, keep.read_text().splitlines())} if keep.exists() else {}
+    lines = keep.read_text().splitlines() if keep.exists() else []
+    return {row["key"]: row for row in map(json.loads, lines)}
+
+
+def _passes(ears: Sequence[Transcriber], wav: bytes) -> tuple[SoundPass, ...]:
+    return tuple(made for ear in ears for made in ear.transcribe(wav).passes)
 
 
 def _pass(value: dict[str, Any]) -> SoundPass:
@@ -140,29 +143,36 @@ def row(way: Way, evidence: Sequence[Evidence], noise: str) -> dict[str, Any]:
     """One row of the table. noise: clean | street"""
     own = [(one, way.propose(one)) for one in evidence if bool(one.of.noise) == (noise == "street")]
     said = [(one, made) for one, made in own if one.of.meant]
-    others = [made for one, made in own if not one.of.meant]
     return {
         "name": way.name,
         "voices": sorted({one.of.voice for one, _ in said}),
         "speed": sorted({one.of.words_per_minute for one, _ in said}),
         "noise": noise,
         "sounds": len(said),
-        **_rates(way, said, own),
-        "word_error": _word_error([(one.of.said, made.transcript) for one, made in said]),
-        "in_choices_rate": None if way.plain else _share([_listed(one, made) for one, made in said]),
-        "proposed_of_no_correction": sum(bool(made.wording) for made in others),
-        "no_corrections": len(others),
+        **_of_corrections(way, said),
+        **_of_all(way, own),
         "baseline": _most_frequent([one.of.thing for one, _ in said]),
     }
 
 
-def _rates(way: Way, said: _Pairs, own: _Pairs) -> dict[str, float]:
-    """said: corrections; own: every sound"""
+def _of_corrections(way: Way, said: Sequence[tuple[Evidence, Proposed]]) -> dict[str, Any]:
     return {
         "right_proposal_rate": _share([one.of.meant == made.wording for one, made in said]),
-        "wrong_proposal_rate": _share([_mistaken(one, made) for one, made in own]),
+        "word_error": _word_error([(one.of.said, made.transcript) for one, made in said]),
         "sure_rate": _share([way.sure(made) for _, made in said]),
-        "confident_wrong_rate": _share([_mistaken(one, made) and way.sure(made) for one, made in own]),
+        "in_choices_rate": None if way.plain else _share([_listed(one, made) for one, made in said]),
+    }
+
+
+def _of_all(way: Way, own: Sequence[tuple[Evidence, Proposed]]) -> dict[str, Any]:
+    """With the sounds that are no correction."""
+    wrong = [bool(made.wording) and one.of.meant != made.wording for one, made in own]
+    others = [bool(made.wording) for one, made in own if not one.of.meant]
+    return {
+        "wrong_proposal_rate": _share(wrong),
+        "confident_wrong_rate": _share([bad and way.sure(made) for bad, (_, made) in zip(wrong, own, strict=True)]),
+        "proposed_of_no_correction": sum(others),
+        "no_corrections": len(others),
     }
 
 
@@ -174,11 +184,6 @@ def by_object(way: Way, evidence: Sequence[Evidence]) -> dict[str, str]:
             said[one.of.thing] += 1
             right[one.of.thing] += way.propose(one).wording == one.of.meant
     return {thing: f"{right[thing]} of {count}" for thing, count in sorted(said.items())}
-
-
-def _mistaken(one: Evidence, made: Proposed) -> bool:
-    """Whether something is proposed that was not meant."""
-    return bool(made.wording) and one.of.meant != made.wording
 
 
 def _listed(one: Evidence, made: Proposed) -> bool:
@@ -224,8 +229,8 @@ def demo(ways: Sequence[Way]) -> dict[str, Any]:
     ears = recognisers()
     evidence = []
     for said, wav in spoken:
-        passes = tuple(made for ear in ears for made in ear.transcribe(wav).passes)
-        evidence.append(Evidence(Utterance(said, vocabulary.normalise(said) or "", "demo", 165, ""), passes))
+        of = Utterance(said, vocabulary.normalise(said) or "", "demo", 165, "")
+        evidence.append(Evidence(of, _passes(ears, wav)))
     right = {way.name: sum(way.propose(one).wording == one.of.meant for one in evidence) for way in ways}
     return {"corrections": len(evidence), "right": right}
 
@@ -233,8 +238,7 @@ def demo(ways: Sequence[Way]) -> dict[str, Any]:
 def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
     """Everything that is measured."""
     evidence = with_sight(list(heard(_spoken_set.part("judge", each=each), KEPT / "judge.jsonl")), bundle)
-    whisper = any(one.by(SENTENCES) for one in evidence)
-    ways = _ways(whisper, sees=bundle is not None)
+    ways = _ways(evidence, sees=bundle is not None)
     return {
         "recogniser": [row(way, evidence, noise) for way in ways for noise in ("clean", "street")],
         "by_object": {way.name: by_object(way, evidence) for way in ways},
@@ -244,10 +248,10 @@ def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
     }
 
 
-def _ways(whisper: bool, *, sees: bool) -> list[Way]:
-    """Those that can be judged here."""
-    heard_by = [way for way in WAYS if whisper or SENTENCES not in way.kinds]
-    return [way for way in heard_by if sees or not way.sees]
+def _ways(evidence: Sequence[Evidence], *, sees: bool) -> list[Way]:
+    """Those that there is evidence for."""
+    whisper = any(one.by(SENTENCES) for one in evidence)
+    return [way for way in WAYS if (whisper or SENTENCES not in way.kinds) and (sees or not way.sees)]
 
 
 def fitted(bundle: Path | None, *, each: int) -> dict[str, Any]:

@@ -78,9 +78,9 @@ class WebSection:
 class SpeechSection:
     """How spoken corrections become words."""
 
-    recogniser: Literal["pocketsphinx", "whisper", "both", "none"] = "pocketsphinx"
-    """pocketsphinx (embedded, with a grammar made from the vocabulary), whisper (needs a model), both (the best:
-    [measured](learning.md#spoken-corrections)), or none."""
+    recogniser: Literal["auto", "pocketsphinx", "whisper", "both", "none"] = "auto"
+    """auto (both where the extra server-whisper is installed, else pocketsphinx), pocketsphinx (embedded, with a
+    grammar made from the vocabulary), whisper (needs a model), both, or none."""
     model: str = ""
     """For whisper and both: a model's name on the hub, a folder, or packaged (the extra server-whisper). For
     pocketsphinx in another language than English: a folder with an acoustic model of it and a dictionary."""
@@ -153,7 +153,7 @@ TEMPLATE = """\
 # address = "0.0.0.0:8080"      # for others too, with TLS and accounts; by default this machine alone
 
 [speech]
-# recogniser = "pocketsphinx"
+# recogniser = "both"      # needs the extra server-whisper
 
 [llm]
 # url = "http://127.0.0.1:8081/v1"     # proposes wordings where the rules find none; people decide
@@ -195,7 +195,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
         )
     llm_settings.check(config.llm)
     language = spoken_language(config)
-    if config.speech.recogniser == "pocketsphinx" and language.tables is not None and not config.speech.model:
+    if config.speech.recogniser in ("auto", "pocketsphinx") and language.tables is not None and not config.speech.model:
         raise ConfigError(
             f"pocketsphinx comes with a model of English, and speech.language is {config.speech.language!r}.",
             hint="Name a folder with one of that language in speech.model, or set speech.recogniser to whisper.",

@@ -336,21 +336,18 @@ def _announce(
     reached = False
     while not stopping.wait(LOOK_AGAIN_S if reached else 0.05):
         now = ServerStanding(web.started, link.ready.is_set())
-        if lines := readiness.told(before, now, places):
-            notify(*lines)
-        first_reached = not reached and _told_once(before, now, places)
+        notify(*readiness.told(before, now, places))
+        _print_standing("" if reached else readiness.printed(before, now, places))
         if now.page and not before.page:
             first_start.tell(access, reach, sys.stdout)
-        if first_reached and ready_file is not None:
+        if now.complete and not reached and ready_file is not None:
             atomic.write_bytes(ready_file, (urls[0] + "\n").encode())
-        reached, before = reached or first_reached, now
+        reached, before = reached or now.complete, now
 
 
-def _told_once(before: ServerStanding, now: ServerStanding, places: ServerPlaces) -> bool:
-    """What people are told until all of it has been reached once. Gives whether it has."""
-    if text := readiness.printed(before, now, places):
+def _print_standing(text: str) -> None:
+    if text:
         print(text, flush=True)
-    return now.complete
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:

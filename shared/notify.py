@@ -21,7 +21,7 @@ def notify(*lines: str) -> bool:
     A supervisor that has gone away, or reads nothing any more, is no reason to stop guiding: it counts as not sent.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    if not lines or not address.startswith(("/", "@")):
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract namespace

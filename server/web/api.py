@@ -187,14 +187,14 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
     @routes.get("/api/stats")
     def statistics(request: Request) -> dict[str, Any]:
         """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right, and
-        what came in."""
+        what came in; of what this person may see."""
         who = person.of(request)
         counts = decisions.counts(store, seen_by=who)
         return {
             "counts": counts,
             "model": {"version": (model() if model else None) or ""},
             "accuracy": _accuracy(store, who),
-            "intake": asdict(counters.figures(store, now_s=clock.utc_s())),
+            "intake": asdict(counters.figures(store, now_s=clock.utc_s(), devices=visible.devices(store, who))),
         }
 
     @routes.get("/healthz")

@@ -40,7 +40,7 @@ from server.web import (
 from server.web.admin_desk import AdminDesk
 from server.web.entry import Entry, is_for_programs
 from server.web.guard import Guard
-from server.web.page import PageRenderer, ReviewDesk
+from server.web.page import PageDesk, PageRenderer
 from server.web.review import Reviews
 from server.web.teach import LessonsPort
 from shared.clock import Clock
@@ -87,7 +87,7 @@ def create_app(
     )
     reviews = Reviews(store, dataset, clock)
     pages = PageRenderer(model, may_teach=lessons is not None, may_delete=privacy is not None)
-    review_desk = ReviewDesk(store, dataset, reviews, pages, clock)
+    review_desk = PageDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(review_api.router(store, dataset, reviews, clock))
     app.include_router(media.router(dataset.folder))

@@ -28,7 +28,7 @@ from server.web import beside, ear_words, filters, person, view
 from server.web.api import MAX_TYPED
 from server.web.ear_words import EarPart
 from server.web.filters import PageSearch
-from server.web.page import ReviewDesk
+from server.web.page import PageDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome
 from shared.errors import MediaError, Refused, Transient
@@ -36,7 +36,6 @@ from shared.errors import MediaError, Refused, Transient
 MOST_DONE = 100_000
 _PHRASES = {
     "help": ear_words.HELP,
-    "welcome": (ear_words.WELCOME,),
     "unheard": (ear_words.UNHEARD,),
     "paused": ("Paused. Space goes on.",),
     "typing": ("Type what should be said, then Enter. Escape leaves it.",),
@@ -45,7 +44,7 @@ _PHRASES = {
     "left": ("Left as it was.",),
     "key": ("This key does nothing here. H tells the keys.",),
 }  # fmt: skip
-Phrase = Literal["help", "welcome", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
+Phrase = Literal["help", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
 Deed = Literal["accept", "edit", "nothing", "reject", "skip", "difficult"]
 
 
@@ -69,15 +68,17 @@ class _EarDecision(BaseModel):
 class EarDesk:
     """The desk of the pages, with a voice."""
 
-    desk: ReviewDesk
+    desk: PageDesk
     voice: SpokenTexts
 
-    def played(self, who: Person, parts: Iterable[EarPart]) -> list[dict[str, str]]:
-        """Parts as the page plays them."""
-        return [{"text": part.text, "kind": part.kind, "sound": self._address(who, part)} for part in parts]
+    def played(self, who: Person, parts: Iterable[EarPart], about: str = "") -> list[dict[str, str]]:
+        """Parts as the page plays them. about: the moment of which they tell"""
+        return [{"text": part.text, "kind": part.kind, "sound": self._address(who, part, about)} for part in parts]
 
-    def _address(self, who: Person, part: EarPart) -> str:
-        return f"/media/{part.media}" if part.media else f"/ear/sound/{self.voice.offer(who.name, part.text)}"
+    def _address(self, who: Person, part: EarPart, about: str) -> str:
+        if part.media:
+            return f"/media/{part.media}"
+        return f"/ear/sound/{self.voice.offer(who.name, part.text, about)}"
 
     def next(self, who: Person, done: int, before: tuple[EarPart, ...] = ()) -> dict[str, Any]:
         """The next moment of the queue, taken for this person; id "" where there is none. before: what is said first"""
@@ -96,7 +97,7 @@ class EarDesk:
         return {
             "id": row.sample_id,
             "row_id": row.row_id,
-            "parts": self.played(who, (*before, *spoken)),
+            "parts": self.played(who, (*before, *spoken), row.sample_id),
             "first": len(before),
             "acceptable": card.acceptable,
             "to_confirm": card.proposal if card.to_confirm else "",
@@ -134,10 +135,11 @@ class EarDesk:
             parts = ear_words.offered(offer, outcome.reason)
             offers = [offer.wording] if offer and offer.wording else list(offer.suggestions if offer else ())
         wait = outcome.status == 422
-        return {"parts": self.played(who, parts), "go_on": not wait, "offers": offers}
+        about = outcome.row.sample_id if outcome.row else ""
+        return {"parts": self.played(who, parts, about), "go_on": not wait, "offers": offers}
 
 
-def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
+def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
     """The routes."""
     routes = APIRouter()
     ear = EarDesk(desk, voice)
@@ -181,7 +183,7 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
         who = person.of(request)
         card = view.card(_row(desk, sample_id, who))
         parts = ear_words.wearer_only(card) if what == "wearer" else (ear_words.choice(card, int(what)),)
-        return {"parts": ear.played(who, parts)}
+        return {"parts": ear.played(who, parts, sample_id)}
 
     @routes.get("/api/ear/phrase")
     def phrase(request: Request, name: Phrase) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def router(desk: ReviewDesk, voice: SpokenTexts) -> APIRouter:
 
     @routes.get("/ear/sound/{token}", include_in_schema=False)
     def sound(request: Request, token: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Response:
-        return Response(_sound(voice, person.of(request), token), media_type="audio/wav")
+        return Response(_sound(ear, person.of(request), token), media_type="audio/wav")
 
     return routes
 
@@ -201,16 +203,18 @@ def _noted(request: Request, moment: dict[str, Any]) -> dict[str, Any]:
     return moment
 
 
-def _row(desk: ReviewDesk, sample_id: str, who: Person) -> SampleRow:
+def _row(desk: PageDesk, sample_id: str, who: Person) -> SampleRow:
     row = desk.find(sample_id, who)
     if row is None:
         raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
     return row
 
 
-def _sound(voice: SpokenTexts, who: Person, token: str) -> bytes:
+def _sound(ear: EarDesk, who: Person, token: str) -> bytes:
     try:
-        found = voice.sound(who.name, token)
+        about = ear.voice.about(token)
+        is_seen = not about or ear.desk.find(about, who) is not None
+        found = ear.voice.sound(who.name, token) if is_seen else None
     except Refused as much:
         raise HTTPException(429, str(much)) from None
     except Transient as busy:

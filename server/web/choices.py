@@ -13,12 +13,9 @@ from typing import Any
 
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow
-from server.review import decisions
+from server.review import decisions, listening
 
 MOST = 9
-UNSURE_BELOW = 0.9
-"""A correction that was heard with less than this must be listened to before it is accepted: at 0.9 one in ten is
-wrong, as far as the recogniser knows itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ def unsure(row: SampleRow) -> str:
         return ""
     if decisions.suggested_by(row):
         return "A language model proposes this from the words alone."
-    if row.transcript and row.transcript_confidence < UNSURE_BELOW:
+    if row.transcript and listening.must_listen(row):
         return f"It was not heard clearly: {sure(row.transcript_confidence)}."
     return ""
 

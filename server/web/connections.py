@@ -106,7 +106,8 @@ class PageServer(uvicorn.Server):
         protocol = functools.partial(PatientProtocol, busy=listener.busy, head_s=listener.limits.head_s)
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_config=None,  # its lines go where ours go (server.logs)
+            access_log=False,
             ws="none",
             loop="asyncio",
             http=protocol,  # type: ignore[arg-type]  # called like the class

@@ -14,6 +14,7 @@ what they may see, because whoever reviews meets the faces first; and see what i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -21,7 +22,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.consent import terms, visible
+from server.access import visible
+from server.consent import terms
 from server.consent.register import WEARER_MOST
 from server.consent.terms import DAYS_MOST, Consent, LeavesFor, SeenBy
 from server.database.store import Store
@@ -96,15 +98,15 @@ def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     routes = APIRouter()
 
     def shown(request: Request, name: str, *, error: str = "", done: bool = False) -> HTMLResponse:
-        who, consents = person.of(request), desk.consents()
+        who = _asking(request, desk)
         known = {one.name: one for one in desk.wearers()}
-        if name not in known or not _may_look(who, name, consents):
+        if name not in known or not _may_look(who, name):
             return pages.trouble(404, _NO_WEARER)
         return pages.render(
             "wearer.html",
             status=422 if error else 200,
             wearer=known[name],
-            words=terms.in_words(consents.of(name)),
+            words=terms.in_words(known[name].consent),
             history=[(answer, terms.in_words(answer.consent)) for answer in desk.history(name)],
             may_change=may_change(who, name),
             error=error,
@@ -115,8 +117,8 @@ def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
 
     @routes.get("/wearers")
     def everybody(request: Request) -> HTMLResponse:
-        who, consents = person.of(request), desk.consents()
-        listed = [one for one in desk.wearers() if _may_look(who, one.name, consents)]
+        who = _asking(request, desk)
+        listed = [one for one in desk.wearers() if _may_look(who, one.name)]
         names = {one.name for one in listed}
         found = desk.announced()
         soon = [expiry for expiry in (*found.announced, *found.due) if expiry.wearer in names]
@@ -144,8 +146,13 @@ def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     return routes
 
 
-def _may_look(who: Person, name: str, consents: terms.Consents) -> bool:
-    return len(name) <= WEARER_MOST and visible.sees(who, name, consents)
+def _asking(request: Request, desk: PrivacyDesk) -> Person:
+    """Who asks, with what wearers agree to as it was written down last: also by the request before."""
+    return replace(person.of(request), consents=desk.consents())
+
+
+def _may_look(who: Person, name: str) -> bool:
+    return len(name) <= WEARER_MOST and visible.may_see_wearer(who, name)
 
 
 def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
@@ -159,17 +166,18 @@ def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
         return pages.render("deletions.html", proofs=[(one, proofs.in_words(one)) for one in desk.proofs()], one=False)
 
     @routes.get("/deletions/{number}")
-    def proof(number: int) -> HTMLResponse:
-        """A proof names nobody: whoever has its number may read it."""
-        found = desk.proof(number)
-        if found is None:
+    def proof(request: Request, number: int) -> HTMLResponse:
+        """A proof names no wearer, but says who deleted, and when: for them, and for admins."""
+        found, who = desk.proof(number), person.of(request)
+        if found is None or (who.role is not Role.ADMIN and found.by != who.name):
             return pages.trouble(404, f"There is no proof of a deletion {number}.")
         return pages.render("deletions.html", proofs=[(found, proofs.in_words(found))], one=True)
 
     @routes.post("/moments/{sample_id}/blur")
     def blur(request: Request, sample_id: str, form: Annotated[BlurForm, Form()]) -> Response:
-        who, row = person.of(request), review.find(store, sample_id)
-        if row is None or not visible.allows(who, row, desk.consents()):
+        who = _asking(request, desk)
+        row = review.find(store, sample_id, who)
+        if row is None:
             return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
         try:
             made = desk.blur(row, by=who.name, whole=form.whole)

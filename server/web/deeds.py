@@ -25,7 +25,7 @@ from server.dataset.sample_row import SampleRow
 from server.review import decisions, marks, near
 from server.web import filters, person, view
 from server.web.filters import MAX_WITHIN
-from server.web.page import ReviewDesk, onward
+from server.web.page import PageDesk, onward
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome
 from shared.errors import Refused
@@ -62,7 +62,7 @@ class AlikeMoment:
     when: str
 
 
-def router(desk: ReviewDesk) -> APIRouter:
+def router(desk: PageDesk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
 
@@ -111,7 +111,7 @@ def router(desk: ReviewDesk) -> APIRouter:
     return routes
 
 
-def _mark(desk: ReviewDesk, request: Request, row: SampleRow, form: _MarkForm) -> Response:
+def _mark(desk: PageDesk, request: Request, row: SampleRow, form: _MarkForm) -> Response:
     by, now_s, sample_id = person.of(request), desk.clock.utc_s(), row.sample_id
     who = by.name
     match form.mark:
@@ -133,7 +133,7 @@ def _mark(desk: ReviewDesk, request: Request, row: SampleRow, form: _MarkForm) -
 
 
 def _note(
-    desk: ReviewDesk, request: Request, sample_id: str, *, comment: str | None = None, name: str | None = None
+    desk: PageDesk, request: Request, sample_id: str, *, comment: str | None = None, name: str | None = None
 ) -> Response:
     """A comment, or a name to assign it to."""
     who = person.of(request)
@@ -151,7 +151,7 @@ def _note(
     return RedirectResponse(f"/moments/{sample_id}?told={told}", 303)
 
 
-def _alike(desk: ReviewDesk, who: Person, row: SampleRow) -> list[AlikeMoment]:
+def _alike(desk: PageDesk, who: Person, row: SampleRow) -> list[AlikeMoment]:
     if decisions.objection(row) is not None or row.state != "pending":
         return []
     found = near.beside(desk.store, desk.dataset, row)

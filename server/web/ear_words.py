@@ -48,7 +48,6 @@ HELP = (
     "Space: pause, and go on. Plus and minus: faster and slower.",
     "Escape: stop speaking. H: these keys.",
 )
-WELCOME = "Review by ear. Enter begins. H tells the keys at any time."
 DONE = "Nothing is left to review. Thank you."
 UNHEARD = "Listen first. Then Enter accepts it."
 

@@ -14,11 +14,12 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.consent.terms import Consents
 from server.dataset.sample_row import State
 from server.review import decisions, leases, marks, near, searching
 from server.web import beside, filters, person, view
 from server.web.filters import MAX_WITHIN, ListState, PageSearch
-from server.web.page import TOLD, ReviewDesk
+from server.web.page import TOLD, PageDesk
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID
 from shared.errors import Refused
@@ -50,22 +51,22 @@ class _SeveralForm(BaseModel):
 class SearchChoices:
     """What can be chosen in the search form, read at most once in CHOICES_S for the same person."""
 
-    def __init__(self, desk: ReviewDesk) -> None:
+    def __init__(self, desk: PageDesk) -> None:
         self._desk = desk
-        self._kept: dict[tuple[Person, int], tuple[float, Mapping[str, Sequence[str]]]] = {}
+        self._kept: dict[Person, tuple[float, Consents | None, Mapping[str, Sequence[str]]]] = {}
 
     def of(self, who: Person) -> Mapping[str, Sequence[str]]:
-        """Field → values, for this person."""
-        now_s, key = self._desk.clock.monotonic_s(), (who, id(who.consents))
-        at_s, found = self._kept.get(key, (0.0, {}))
-        if not found or now_s - at_s > CHOICES_S:
+        """Field → values, for this person, by what wearers agree to at this request."""
+        now_s = self._desk.clock.monotonic_s()
+        at_s, consents, found = self._kept.get(who, (0.0, None, {}))
+        if not found or consents is not who.consents or now_s - at_s > CHOICES_S:
             found = searching.choices(self._desk.store, who)
-            self._kept = {key: value for key, value in self._kept.items() if now_s - value[0] <= CHOICES_S}
-            self._kept[key] = (now_s, found)
+            self._kept = {one: value for one, value in self._kept.items() if now_s - value[0] <= CHOICES_S}
+            self._kept[who] = (now_s, who.consents, found)
         return found
 
 
-def router(desk: ReviewDesk) -> APIRouter:
+def router(desk: PageDesk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
     choices = SearchChoices(desk)
@@ -92,7 +93,7 @@ def router(desk: ReviewDesk) -> APIRouter:
     return routes
 
 
-def _do(desk: ReviewDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -> tuple[int, str] | None:
+def _do(desk: PageDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -> tuple[int, str] | None:
     """Do it to all of them; (status, reason) where it could not be done."""
     match form.action:
         case "difficult":
@@ -111,7 +112,7 @@ def _do(desk: ReviewDesk, who: Person, form: _SeveralForm, ids: Sequence[str]) -
 
 
 def _list(
-    desk: ReviewDesk,
+    desk: PageDesk,
     choices: SearchChoices,
     request: Request,
     query: MomentsPageQuery,
@@ -153,7 +154,7 @@ def _list(
     )
 
 
-def _counts(desk: ReviewDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
+def _counts(desk: PageDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
     """State → how many moments of the search stand there, and "all"."""
     if not query.named:
         counts = decisions.counts(desk.store, seen_by=who)

@@ -112,7 +112,7 @@ class PageRenderer:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewDesk:
+class PageDesk:
     """What the review's pages share."""
 
     store: Store
@@ -176,7 +176,7 @@ class ReviewDesk:
         return self.pages.render("moment.html", status=outcome.status, **{**shown, **fixed, **values})
 
 
-def router(desk: ReviewDesk, models: Callable[[], Sequence[ModelSheet]]) -> APIRouter:
+def router(desk: PageDesk, models: Callable[[], Sequence[ModelSheet]]) -> APIRouter:
     """The routes of the pages."""
     routes = APIRouter(include_in_schema=False)
 

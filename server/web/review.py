@@ -109,13 +109,14 @@ class Reviews:
     def undo(self, *, by: Person, act: int | None = None) -> ReviewOutcome:
         """Take back what a person decided. act: as `undoing.newest` numbers them, None = the newest that stands
 
-        returns: 200 with the moment that was looked at as it now stands, or 409
+        returns: 200 with the moment that was looked at as it now stands, or 409, also where one of its moments may not
+        be seen by them any more
         raises: OSError, as `decide`
         """
         try:
             with self._lock:
                 now_s = self._clock.utc_s()
-                rows = undoing.undo(self._store, self._dataset, by.name, act=act, now_s=now_s)
+                rows = undoing.undo(self._store, self._dataset, by.name, act=act, now_s=now_s, seen_by=by)
         except Refused as refused:
             return ReviewOutcome(409, str(refused))
         return ReviewOutcome(200, row=rows[0])

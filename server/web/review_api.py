@@ -30,6 +30,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.access import visible
 from server.database.store import Store
 from server.dataset import own_words, wording
 from server.dataset.folder import Dataset
@@ -134,6 +135,7 @@ def _turns(routes: APIRouter, desk: _Desk) -> None:
         turn = turns.next_for(desk.store, who.name, query.wanted(who), now_s=desk.clock.utc_s())
         if turn is None:
             return {"sample": None, "lease": None}
+        person.listed(request, [turn.row.sample_id])
         return {"sample": to_json(turn.row), "lease": asdict(turn.lease)}
 
     @routes.get("/api/choices")
@@ -168,13 +170,16 @@ def _deciding(routes: APIRouter, desk: _Desk) -> None:
 
     @routes.get("/api/undo")
     def acts(request: Request) -> dict[str, Any]:
-        """What the person who asks decided last, the newest first."""
-        return {"acts": [asdict(act) for act in undoing.newest(desk.store, person.of(request).name)]}
+        """What the person who asks decided last, the newest first; not about moments that they may not see any more."""
+        who = person.of(request)
+        return {"acts": [asdict(act) for act in undoing.newest(desk.store, who.name, seen_by=who)]}
 
     @routes.post("/api/undo")
     def undo(body: UndoRequest, request: Request) -> JSONResponse:
         """Take one of them back."""
-        return answer(desk.reviews.undo(by=person.of(request), act=body.act))
+        outcome = desk.reviews.undo(by=person.of(request), act=body.act)
+        person.listed(request, [outcome.row.sample_id] if outcome.row else [])
+        return answer(outcome)
 
 
 def _marks(routes: APIRouter, desk: _Desk) -> None:
@@ -231,7 +236,7 @@ def _comments(routes: APIRouter, desk: _Desk) -> None:
     def uncomment(sample_id: str, comment_id: int, request: Request) -> dict[str, str]:
         """Delete one's own."""
         who = desk.who(request, sample_id)
-        if not marks.uncomment(desk.store, comment_id, who.name):
+        if not marks.uncomment(desk.store, sample_id, comment_id, who.name):
             raise HTTPException(404, "There is no such comment of yours.")
         return {"status": "ok"}
 
@@ -240,11 +245,13 @@ def _near(routes: APIRouter, desk: _Desk) -> None:
     @routes.get("/api/samples/{sample_id}/near")
     def around(sample_id: str, request: Request) -> dict[str, Any]:
         """The moments before and after on the walk, and those that one decision may be about."""
-        row = found(desk.store, sample_id, person.of(request))
-        walk = near.on_walk(desk.store, row)
-        beside = near.beside(desk.store, desk.dataset, row)
-        found_near = {"before": walk.before, "after": walk.after, "beside": beside}
-        return {name: [to_json(other) for other in rows] for name, rows in found_near.items()}
+        who = person.of(request)
+        row = found(desk.store, sample_id, who)
+        walk, beside = near.on_walk(desk.store, row), near.beside(desk.store, desk.dataset, row)
+        around = {"before": walk.before, "after": walk.after, "beside": beside}
+        shown = {name: [other for other in rows if visible.may_see(who, other)] for name, rows in around.items()}
+        person.listed(request, (other.sample_id for rows in shown.values() for other in rows))
+        return {name: [to_json(other) for other in rows] for name, rows in shown.items()}
 
 
 def _words(routes: APIRouter, desk: _Desk) -> None:

@@ -50,10 +50,10 @@ def _english() -> SaidPhrases:
     heard = loaded.heard
     modifiers = tuple(name for name in loaded.modifiers if not name.startswith("going "))
     return SaidPhrases(
-        tuple(heard.openers),
-        tuple(heard.articles),
-        tuple(things),
-        modifiers,
-        tuple(heard.places),
-        (*heard.ways, *heard.nothing),
+        openers=tuple(heard.openers),
+        articles=tuple(heard.articles),
+        things=tuple(things),
+        modifiers=modifiers,
+        places=tuple(heard.places),
+        alone=(*heard.ways, *heard.nothing),
     )

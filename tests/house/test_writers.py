@@ -23,6 +23,7 @@ ELSEWHERE = {
     "server/privacy/blurring.py": "a clip in memory",
     "server/dataset/folder.py": "the append-only logs",
     "server/walks/": "videos for people to look at",
+    "shared/child_process.py": "its own place in the kernel's order of killing",
     "shared/file_lock.py": "an empty file to lock",
     "shared/wav.py": "a sound in memory",
     "exporters/": "a folder under construction",

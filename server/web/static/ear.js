@@ -128,7 +128,7 @@
       begun(value.parts);
       return;
     }
-    done.add(1);
+    if (!["skip", "difficult"].includes(name)) done.add(1); // what is skipped waits yet
     await next(value.parts);
   }
 
@@ -223,7 +223,7 @@
     busy = true;
     try {
       if (!known) await phrase("key");
-      else if (!moment && !ANYTIME.includes(name)) await (queue.length ? null : phrase("welcome"));
+      else if (!moment && !ANYTIME.includes(name)) await (queue.length ? null : ACTIONS.enter());
       else if (/^[1-9]$/.test(name)) await number(Number(name));
       else await ACTIONS[name]();
     } catch (error) {

@@ -10,12 +10,23 @@ from fastapi import FastAPI
 from pwdlib.hashers.argon2 import Argon2Hasher
 from starlette.testclient import TestClient
 
+from server import config as server_config
 from server.access import accounts
 from server.access.passwords import Passwords
 from server.access.person import Person, Role
 from server.access.service import Access
 from server.access.settings import AccessSettings
+from server.consent import register
+from server.consent.register import ConsentAnswer
+from server.consent.settings import ConsentSettings
+from server.consent.terms import Consent
+from server.privacy import deletion
+from server.privacy.blurring import PeopleFinder
+from server.privacy.desk import PrivacyDesk
+from server.releases.registry import Registry
 from server.review.teaching import Lessons
+from server.watching import watch
+from server.web.admin_desk import AdminDesk
 from server.web.app import create_app
 from tests.server.dataset.moments import House, moment
 
@@ -54,7 +65,26 @@ class Town:
     def id_of(self, name: str) -> int:
         return self.access.accounts.named(name).id
 
-    def app(self, *, alone: bool = True) -> FastAPI:
+    def agrees(self, wearer: str, consent: Consent) -> None:
+        """Write down what a wearer agrees to from now on."""
+        register.say(self.house.store, ConsentAnswer(wearer, self.clock.utc_s(), "Ana", "in a test", consent))
+
+    def privacy(self) -> PrivacyDesk:
+        """Consent, deleting and blurring, with nothing to find faces with."""
+        house = self.house
+        port = deletion.port_of(house.home, house.store, house.dataset, self.clock, house.merge)
+        return PrivacyDesk(port, ConsentSettings(), lambda: PeopleFinder(()))
+
+    def desk(self) -> AdminDesk:
+        """What the pages for admins work on."""
+        home = self.house.home
+        if not (home / server_config.FILE).exists():
+            server_config.init(home)
+        registry = Registry(home, store=self.house.store, clock=self.clock)
+        return watch(registry, self.house.dataset, server_config.load(home), self.clock, lambda: False).desk
+
+    def app(self, *, alone: bool = True, whole: bool = False) -> FastAPI:
+        """whole: with every part that a running server gives it."""
         lessons = Lessons(self.house.home, list, self.clock, least=5)
         return create_app(
             self.house.store,
@@ -63,6 +93,8 @@ class Town:
             access=self.access,
             alone=alone,
             lessons=lessons,
+            privacy=self.privacy() if whole else None,
+            desk=self.desk() if whole else None,
             hosts=("0.0.0.0", "testserver"),
         )
 

@@ -6,6 +6,8 @@ The routes come from the application itself: one that is not in `server.web.perm
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +20,39 @@ from server.access import visible
 from server.access.person import Role
 from server.access.settings import AccessSettings
 from server.access.tokens import TokenScope
-from server.review import decisions
+from server.consent.terms import GRANTED, SeenBy
+from server.dataset import sought
+from server.ingest import counters
+from server.ingest.counters import DailyCounts
+from server.privacy.plans import DeletionKind
+from server.review import decisions, leases, marks
+from server.review.decisions import ReviewDecision
 from server.web import permits
 from server.web.permits import PERMITS, Permit
 from tests.server.access.people import ADAS, BOBS, PEOPLE, SAME_SITE, SITE, Town, town
+from tests.server.dataset.moments import moment
+from tests.shared.bundle.bundles import contents, make_bundle
 
 PROVIDER = AccessSettings(provider="http://127.0.0.1:9", client_id="waycue")
+HIDDEN = replace(GRANTED, seen=SeenBy.NOBODY)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with town(tmp_path_factory.mktemp("town"), settings=PROVIDER) as made:
+    """With one of everything that a route can name."""
+    folder = tmp_path_factory.mktemp("town")
+    with town(folder, settings=PROVIDER) as made:
+        make_bundle(folder / "m1", "m1", contents({"a.onnx": 500}, seed=1))
+        desk, privacy = made.desk(), made.privacy()
+        desk.watched.registry.add(folder / "m1")
+        desk.watched.claims.add("pi-1")
+        privacy.delete(privacy.plan(DeletionKind.MOMENT, spare(made)), by="Ana")
         yield made
 
 
 @pytest.fixture(scope="module")
 def app(site: Town) -> Any:
-    return site.app()
+    return site.app(whole=True)
 
 
 def browser(app: Any, site: Town, name: str = "", **headers: str) -> TestClient:
@@ -64,10 +82,69 @@ def row_of(site: Town, sample_id: str) -> Any:
     return row
 
 
-def path_of(site: Town, permit: Permit, sample_id: str = ADAS) -> str:
-    kind, name = row_of(site, sample_id).frame_path.split("/")
-    values = {"sample_id": sample_id, "kind": kind, "name": name, "account_id": 1, "token_id": 1, "token": "x"}
-    return permit.path.replace("{path:path}", "review.css").format(**values)
+def spare(site: Town) -> str:
+    """A new moment of Ada's, to be deleted."""
+    sent = moment(next(NUMBERS), wearer="Ada")
+    site.house.send(sent)
+    SPARES.append(sent.record.chunk_id)
+    return sent.record.chunk_id
+
+
+NUMBERS, SPARES = count(100), list[str]()
+
+
+@pytest.fixture(autouse=True)
+def no_spares(site: Town) -> Iterator[None]:
+    """What was not deleted after all."""
+    yield
+    while SPARES:
+        if decisions.get(site.house.store, sample_id := SPARES.pop()) is not None:
+            site.privacy().delete(site.privacy().plan(DeletionKind.MOMENT, sample_id), by="Ana")
+
+
+NAMED = {"/wearers/": "Ada", "/admin/devices/": "pi-1", "/admin/telling/": "Bo"}
+SENT: dict[str, dict[str, Any]] = {
+    "GET /api/wording": {"params": {"text": "curb ahead"}},
+    "DELETE /api/words": {"params": {"words": "plank"}},
+    "GET /api/ear/phrase": {"params": {"name": "help"}},
+    "GET /api/ear/{sample_id}/say": {"params": {"what": "wearer"}},
+    "POST /moments/{sample_id}/comment": {"data": {"comment": "Look again."}},
+    "POST /wearers/{name:path}": {"data": {"no_question": "x"}},  # refused: nobody's consent changes here
+    "POST /admin/nights": {"data": {"force": "x" * 9}},  # refused: no night begins here
+}
+"""What a route wants to be asked with."""
+STRICTER = {
+    "GET /moments/{sample_id}/delete": {"Carl": 403},
+    "POST /moments/{sample_id}/delete": {"Carl": 403},
+    "GET /wearers/{name:path}/delete": {"Carl": 403},
+    "POST /wearers/{name:path}/delete": {"Wanda": 403, "Carl": 403, "Ana": 404},  # of nobody
+    "POST /walks/{walk_id:path}/delete": {"Ana": 404},  # of none
+    "POST /wearers/{name:path}": {"Carl": 422},
+    "GET /deletions/{number}": {"Wanda": 404, "Carl": 404},  # Ana's
+    "GET /ear/sound/{token}": dict.fromkeys(PEOPLE, 404),  # offered to nobody
+    "POST /admin/telling/{name}/remove": {"Ana": 404},  # who is told nothing
+}
+"""What a route itself answers to those who may ask for it."""
+
+
+def path_of(site: Town, permit: Permit, sample_id: str = ADAS, by: str = "Ana") -> str:
+    """by: whose comment is meant, of all that are deleted"""
+    row, is_deletion = row_of(site, sample_id), names(permit).startswith("POST") and permit.path.endswith("/delete")
+    kind, name = row.frame_path.split("/")
+    name = next((named for start, named in NAMED.items() if permit.path.startswith(start)), name)
+    values = {"sample_id": sample_id, "kind": kind, "name": name, "account_id": 1, "token_id": 1, "token": "0" * 32}
+    values |= {"walk_id": row.walk_id, "number": 1, "run_id": 1, "version": "m1", "step": "halt", "section": "web"}
+    if is_deletion:
+        values |= {"walk_id": "none", "name": "nobody"}
+        values["sample_id"] = spare(site) if sample_id == ADAS else sample_id
+    if "{comment_id}" in permit.path:
+        values["comment_id"] = marks.comment(site.house.store, sample_id, by, "Mine.", now_s=1.0).id
+    return permit.path.replace("{path:path}", "review.css").replace(":path}", "}").format(**values)
+
+
+def ask(browser: TestClient, permit: Permit, path: str) -> Any:
+    """A request as the route wants it."""
+    return browser.request(permit.method, path, **SENT.get(names(permit), {}))
 
 
 def names(permit: Permit) -> str:
@@ -111,22 +188,27 @@ def test_a_made_up_session_is_none(wrong: str, app: Any, site: Town) -> None:
 @pytest.mark.parametrize("name", PEOPLE)
 @pytest.mark.parametrize("permit", GUARDED, ids=names)
 def test_each_role_may_do_what_the_table_says(permit: Permit, name: str, app: Any, site: Town) -> None:
-    answer = browser(app, site, name).request(permit.method, path_of(site, permit))
+    answer = ask(browser(app, site, name), permit, path_of(site, permit, by=name))
     assert permit.least is not None
-    if PEOPLE[name].role.covers(permit.least):
-        assert answer.status_code in ((200,) if permit.method == "GET" else (200, 303, 409, 422)), answer.text
-    else:
+    stricter = STRICTER.get(names(permit), {}).get(name)
+    if not PEOPLE[name].role.covers(permit.least):
         assert answer.status_code == 403
+    elif stricter is not None:
+        assert answer.status_code == stricter, answer.text
+    else:
+        assert answer.status_code in ((200,) if permit.method == "GET" else (200, 303, 409, 422)), answer.text
 
 
 @pytest.mark.parametrize("permit", GUARDED, ids=names)
 def test_a_token_does_what_its_scopes_say(permit: Permit, app: Any, site: Town) -> None:
     token = site.access.tokens.make(site.id_of("Ana"), "read", [TokenScope.READ])
     (made,) = site.access.tokens.all()
-    answer = browser(app, site, Authorization=f"Bearer {token}").request(permit.method, path_of(site, permit))
-    assert (answer.status_code == 200) == (permit.scope is TokenScope.READ), answer.text
+    path, program = path_of(site, permit), browser(app, site, Authorization=f"Bearer {token}")
+    answer = ask(program, permit, path)
     site.access.tokens.revoke(made.id)
-    again = browser(app, site, Authorization=f"Bearer {token}").request(permit.method, path_of(site, permit))
+    told = STRICTER.get(names(permit), {}).get("Ana", 200)
+    assert answer.status_code == (told if permit.scope is TokenScope.READ else 403), answer.text
+    again = ask(program, permit, path)
     assert again.status_code in (303, 401)
 
 
@@ -138,13 +220,17 @@ def test_another_wearers_moment_is_not_there(
 ) -> None:
     if control == "off":
         monkeypatch.setattr(visible, "may_see", lambda *_: True)
-    own, foreign = (browser(app, site, name).request(permit.method, path_of(site, permit, m)) for m in (ADAS, BOBS))
-    assert own.status_code in (200, 303, 422)
+    for one in PEOPLE:
+        leases.release(site.house.store, one)
+    asks, theirs = browser(app, site, name), path_of(site, permit, BOBS, by=name)
+    own, foreign = (ask(asks, permit, path) for path in (path_of(site, permit, by=name), theirs))
+    assert own.status_code in (200, 303, 422) or STRICTER[names(permit)][name] == own.status_code
     if control == "off":
-        assert foreign.status_code == own.status_code, "without the control the attack works"
+        is_deletion = permit.path.endswith("/delete")  # only by the wearer: a control of its own
+        assert foreign.status_code == (403 if is_deletion else own.status_code), "without the control the attack works"
         return
     assert foreign.status_code == 404
-    missing = browser(app, site, name).request(permit.method, path_of(site, permit, BOBS).replace("pi-2", "pi-9"))
+    missing = ask(asks, permit, theirs.replace("pi-2", "pi-9"))
     assert foreign.text.replace("pi-2", "pi-9") == missing.text or permit.path.startswith("/media/")
 
 
@@ -154,7 +240,7 @@ def test_lists_and_figures_hold_ones_own_moments_only(
 ) -> None:
     if control == "off":
         monkeypatch.setattr(visible, "clause", lambda _: None)
-        monkeypatch.setattr("server.web.page.may_see", lambda *_: True)
+        monkeypatch.setattr(visible, "may_see", lambda *_: True)
     wanda = browser(app, site, "Wanda")
     listed = wanda.get("/api/samples", params={"state": "all"}).json()
     pages = [wanda.get(path).text for path in ("/", "/batch", f"/?done={BOBS}")]
@@ -166,17 +252,145 @@ def test_lists_and_figures_hold_ones_own_moments_only(
 
 
 @pytest.mark.parametrize("control", ["on", "off"])
-def test_several_at_once_are_ones_own_too(control: str, app: Any, site: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/batch", "/moments/several", "/api/batch", f"/moments/{ADAS}/alike"])
+def test_several_at_once_are_ones_own_too(
+    path: str, control: str, app: Any, site: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if control == "off":
-        monkeypatch.setattr("server.web.batch.may_see", lambda *_: True)
-    form = {"chosen": [row_of(site, ADAS).row_id, row_of(site, BOBS).row_id], "action": "nothing"}
-    answer = browser(app, site, "Wanda").post("/batch", data=form)
+        monkeypatch.setattr(visible, "may_see", lambda *_: True)
+    read = [row_of(site, name).row_id for name in (ADAS, BOBS)]
+    sent: dict[str, Any] = {"data": {"chosen": read, "action": "reject"}}
+    if path == "/api/batch":
+        sent = {"json": {"row_ids": read, "action": "reject"}}
+    elif path.endswith("/alike"):
+        sent = {"data": {"row_id": read[0], "chosen": read[1:], "action": "accept"}}
+    answer = browser(app, site, "Wanda").post(path, **sent)
+    states = {row_of(site, name).state for name in (ADAS, BOBS)}
     if control == "off":
-        assert answer.status_code == 303
-        assert row_of(site, BOBS).state == "reviewed", "without the control the attack works"
+        assert answer.status_code in (200, 303)
+        assert states == {"reviewed" if path.endswith("/alike") else "rejected"}, "without the control the attack works"
+        for name in (ADAS, BOBS):
+            decisions.review(site.house.store, site.house.dataset, name, ReviewDecision("return", "Ana"), now_s=2.0)
     else:
         assert answer.status_code == 404
-        assert (row_of(site, ADAS).state, row_of(site, BOBS).state) == ("pending", "pending")
+        assert states == {"pending"}
+
+
+@pytest.fixture
+def carl(app: Any, site: Town) -> Iterator[TestClient]:
+    """Carl, who may see two wearers; one of them has not said anything yet."""
+    site.access.accounts.allow(site.id_of("Carl"), Role.CAREGIVER, frozenset({"Ada", "Bob"}))
+    site.agrees("Bob", GRANTED)
+    yield browser(app, site, "Carl")
+    site.agrees("Bob", GRANTED)
+    site.access.accounts.allow(site.id_of("Carl"), Role.CAREGIVER, frozenset({"Ada"}))
+
+
+@pytest.mark.parametrize("control", ["on", "off"])
+@pytest.mark.parametrize("permit", ABOUT_A_MOMENT, ids=names)
+def test_the_moment_of_a_wearer_who_withdrew_is_not_there_from_the_next_request_on(
+    permit: Permit, control: str, site: Town, carl: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ask(carl, permit, path_of(site, permit, BOBS, by="Carl"))
+    assert before.status_code != 404
+    if control == "off":
+        monkeypatch.setattr(visible.consented, "sees", lambda *_: True)
+    site.agrees("Bob", HIDDEN)
+    after = ask(carl, permit, path_of(site, permit, BOBS, by="Carl"))
+    assert after.status_code == (before.status_code if control == "off" else 404)
+
+
+LISTS = [p for p in GUARDED if "{sample_id}" not in p.path or p.method == "GET"]
+SHOWN = {
+    "GET /", "GET /moments", "GET /batch", "GET /api/samples", "GET /api/choices", "GET /api/stats", "GET /wearers",
+    "POST /api/next", "GET /api/undo", "GET /api/samples/{sample_id}/near", "GET /moments/{sample_id}",
+}  # fmt: skip
+"""Answers that show Bob's moment to whom he lets see it, though their address names another one or none."""
+
+
+@pytest.mark.parametrize("control", ["on", "off"])
+def test_no_answer_shows_anything_of_a_wearer_who_withdrew(
+    control: str, site: Town, carl: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = row_of(site, BOBS)
+    carl.post(f"/api/samples/{BOBS}/assign", json={"to": "Bobby"})
+    assert carl.post(f"/api/samples/{BOBS}/comments", json={"text": "Is Bobby here?"}).status_code == 200
+    for action in ("reject", "return"):
+        asked = {"action": action, "row_id": row_of(site, BOBS).row_id}
+        assert carl.post(f"/api/samples/{BOBS}/review", json=asked).status_code == 200
+    counts = DailyCounts(site.clock, site.house.store)
+    counts.add("pi-2", counters.NAMES[0])
+    counts.flush(now=True)
+    secret = (BOBS, "Bob", "pi-2", row.frame_path, row.clip_path, row.audio_path)
+
+    def shown() -> set[str]:
+        carl.post("/api/samples/" + ADAS + "/skip")  # so that Bob's comes first, to whom may see it
+        found = set()
+        for permit in LISTS:
+            if not Role.CAREGIVER.covers(permit.least or Role.WEARER) or names(permit) == "POST /account/everywhere":
+                continue
+            answer = ask(carl, permit, path_of(site, permit, by="Carl"))
+            found |= {names(permit)} if any(text in answer.text for text in secret) else set()
+        return found
+
+    assert shown() >= SHOWN, "it is there while he agrees"
+    if control == "off":
+        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "may_see_wearer", lambda *_: True)
+    site.agrees("Bob", HIDDEN)
+    assert shown() >= SHOWN if control == "off" else shown() == set()
+
+
+@pytest.mark.parametrize("control", ["on", "off"])
+@pytest.mark.parametrize("path", ["/undo", "/api/undo", "/api/ear/undo"])
+def test_a_decision_about_a_moment_that_may_not_be_seen_any_more_is_not_undone(
+    path: str, control: str, site: Town, carl: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"action": "reject", "row_id": row_of(site, BOBS).row_id}
+    assert carl.post(f"/api/samples/{BOBS}/review", json=asked).status_code == 200
+    if control == "off":
+        monkeypatch.setattr(visible, "may_see", lambda *_: True)
+    site.agrees("Bob", HIDDEN)
+    answer = carl.post(path, **({"data": {}} if path == "/undo" else {"json": {}}))
+    assert row_of(site, BOBS).state == ("pending" if control == "off" else "rejected")
+    assert (BOBS in answer.text + answer.headers.get("location", "")) == (control == "off")
+    if control == "on":
+        assert "may not see that moment any more" in answer.text
+        site.agrees("Bob", GRANTED)
+        assert carl.post("/api/undo", json={}).status_code == 200
+
+
+@pytest.mark.parametrize("control", ["on", "off"])
+def test_what_was_offered_to_the_ear_is_not_spoken_any_more(
+    control: str, site: Town, carl: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = carl.get(f"/api/ear/{BOBS}/say", params={"what": "wearer"}).json()["parts"]
+    addresses = [part["sound"] for part in offered if part["sound"].startswith("/ear/sound/")]
+    assert addresses
+    if control == "off":
+        monkeypatch.setattr(visible, "may_see", lambda *_: True)
+    site.agrees("Bob", HIDDEN)
+    for address in addresses:
+        assert (carl.get(address).status_code == 404) == (control == "on")
+
+
+@pytest.mark.parametrize("control", ["on", "off"])
+def test_what_looks_like_a_moment_that_may_not_be_seen_is_not_told(
+    control: str, site: Town, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site.house.store.writing() as connection:
+        sought.keep_looks(connection, {ADAS: 7, BOBS: 7})
+    if control == "off":
+        monkeypatch.setattr(visible, "clause", lambda _: None)
+    found = browser(app, site, "Wanda").get("/api/samples", params={"state": "all", "like": BOBS}).json()
+    assert bool(found["total"]) == (control == "off")
+
+
+def test_figures_for_prometheus_are_for_admins_this_machine_and_a_token(app: Any, site: Town) -> None:
+    assert [browser(app, site, name).get("/metrics").status_code for name in ("", *PEOPLE)] == [403, 403, 403, 200]
+    text = browser(app, site, "Ana").get("/metrics").text
+    assert "waycue_moments" in text
+    assert not any(secret in text for secret in (ADAS, BOBS, "Ada", "Bob", "Wanda", "Carl"))
 
 
 def test_signs_in_a_path_open_nothing(app: Any, site: Town) -> None:
@@ -223,13 +437,15 @@ def test_who_looked_at_what_is_written_down(app: Any, site: Town) -> None:
     wanda.get(f"/moments/{ADAS}")
     wanda.get(f"/moments/{BOBS}")
     wanda.get(f"/media/{row_of(site, ADAS).frame_path}")
-    wanda.post(f"/api/samples/{ADAS}/review", json={"action": "reject"})
+    asked = {"action": "reject", "row_id": row_of(site, ADAS).row_id}
+    assert wanda.post(f"/api/samples/{ADAS}/review", json=asked).status_code == 200
     site.access.audit.flush()
     entries = site.access.audit.newest(name="Wanda")
     found = [(entry.action, entry.about) for entry in entries[: len(entries) - before]]
     wanted = {("listed", ADAS), ("looked", ADAS), ("opened", row_of(site, ADAS).frame_path), ("decided", ADAS)}
     assert set(found) == wanted
-    assert wanda.post(f"/api/samples/{ADAS}/review", json={"action": "nothing"}).status_code == 200
+    asked = {"action": "return", "row_id": row_of(site, ADAS).row_id}
+    assert wanda.post(f"/api/samples/{ADAS}/review", json=asked).status_code == 200
 
 
 def test_before_there_is_an_account_only_this_machine_is_served(memory_path: Path) -> None:

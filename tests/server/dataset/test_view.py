@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from server.dataset import view
+from server.dataset.folder import Dataset
 from server.dataset.view import LoadableView
 from server.maintenance.check import check
 from server.review import decisions
@@ -77,3 +79,21 @@ def test_a_moment_that_is_rejected_later_leaves_the_view(filled: House) -> None:
     decide(filled, 0, "reject")
     keeper.refresh()
     assert not (filled.dataset.folder / view.NAME).exists()
+
+
+def test_what_is_erased_while_the_view_is_made_is_not_in_it(filled: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_beside, times = view._write_beside, list[int]()
+
+    def beside(dataset: Dataset) -> Counter[str]:
+        splits = write_beside(dataset)
+        if not times:
+            wish = EraseRecord("pi-1-b00t-e001", "pi-1", 1_700_000_200.0, ("pi-1-b00t-000001",))
+            filled.merge.put_record("pi-1", "erase", wish)
+        times.append(splits.total())
+        return splits
+
+    monkeypatch.setattr(view, "_write_beside", beside)
+    assert view.write(filled.dataset).total() == 3
+    assert times == [4, 3]
+    assert sorted(path.name for path in filled.dataset.folder.glob("metadata.parquet*")) == [view.NAME]
+    assert b"000001" not in (filled.dataset.folder / view.NAME).read_bytes()

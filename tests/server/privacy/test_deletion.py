@@ -112,7 +112,7 @@ def test_no_byte_of_the_home_has_a_mark_of_what_was_deleted(house: House, what: 
     assert proof.ids_sha256 == proofs.ids_sha256(gone)
     assert proof.files["frame"] == proof.files["clip"] == proof.files["correction_audio"] == len(gone)
     assert (proof.files["incoming"], proof.files["exports"]) == (2 * len(gone), 1)
-    assert proof.rows["reviews"] == proof.rows["of_a_later_room"] == len(gone)
+    assert proof.rows["reviews"] == proof.rows["review_acts"] == proof.rows["of_a_later_room"] == len(gone)
     assert not (house.home / "out").exists()
     found = [finding for finding in check(house.home, ManualClock()).findings if finding.what != "file of nobody"]
     assert found == []

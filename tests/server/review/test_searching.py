@@ -91,8 +91,9 @@ def test_marks_are_seen_by_all_and_found(walks: House) -> None:
     assert own == {name(0): marks.MomentMarks("Ana", NOW_S, "Ben", "Ana")}
     (comment,) = marks.comments(walks.store, name(4))
     assert (comment.author, comment.text) == ("Ana", "Is this a bin?")
-    assert not marks.uncomment(walks.store, comment.id, "Ben")
-    assert marks.uncomment(walks.store, comment.id, "Ana")
+    assert not marks.uncomment(walks.store, name(4), comment.id, "Ben")
+    assert not marks.uncomment(walks.store, name(5), comment.id, "Ana"), "it is about another moment"
+    assert marks.uncomment(walks.store, name(4), comment.id, "Ana")
     marks.mark_difficult(walks.store, name(0), "Ben", difficult=False, now_s=NOW_S)
     assert found(walks, difficult=True) == []
     assert marks.of(walks.store, [name(0)])[name(0)].assigned_to == "Ben", "the one leaves the other"

@@ -57,7 +57,9 @@ def test_it_becomes_the_proposal_of_its_moment_and_is_confirmed_by_nobody(house:
     assert ear.asked == 0
     [row] = house.dataset.rows()
     assert (row.llm_correction, row.source) == ("Caution, cone on the left.", "wearer_voice")
-    assert (row.transcript, row.transcript_confidence) == ("cone on the left", 0.75)
+    assert (row.transcript, row.transcript_confidence) == ("cone on the left", 0.5), (
+        "calibrated: not all hearings agreed"
+    )
     assert (row.state, row.reviewed, row.ground_truth) == ("pending", False, "")
     assert house.merge.unheard() == []
 

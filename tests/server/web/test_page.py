@@ -203,7 +203,7 @@ def test_what_is_done_beside_a_decision_is_a_form_each(site: str, house: House) 
 
 
 def test_moments_like_one_are_found_from_its_page(site: str, house: House) -> None:
-    house.send(moment(30, seed=3, walk_id="another walk"))  # the picture of CORRECTED
+    house.send(moment(30, seed=3, walk_id="another-walk"))  # the picture of CORRECTED
     assert f'href="/moments?state=all&amp;like={CORRECTED}"' in ask(f"{site}/moments/{CORRECTED}").text
     for sample_id in (CORRECTED, "pi-1-b00t-000030"):
         html = ask(f"{site}/moments?state=all&like={sample_id}").text
