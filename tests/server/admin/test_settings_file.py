@@ -33,6 +33,7 @@ def test_every_setting_has_its_meaning_its_kind_and_its_bounds(file: SettingsFil
     assert [name for name, line in lines.items() if line.waits or line.is_set] == []
     locked = {name for name, line in lines.items() if line.locked}
     assert locked == {
+        "access.client_secret_file",
         "broker.reload",
         "budget.kinds",
         "homeassistant.password_file",
