@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from server.speech.choosing import Circumstances, Weights, candidates, evidence_of, evidence_of_none, softmax
-from server.speech.requests import NOT_SEEN, Seen
+from server.speech.requests import NOT_SEEN, SeenThings
 from shared.speech import SoundPass
 
 NONE = "none:"
@@ -33,7 +33,7 @@ class Lesson:
     meant: str
     thing: str
     passes: tuple[SoundPass, ...]
-    seen: Seen = NOT_SEEN
+    seen: SeenThings = NOT_SEEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from server.speech.requests import Seen
+from server.speech.requests import SeenThings
 from server.speech.sight import seen_by
 from server.walks import DRAWN, random_frame
 from shared import bundle as bundles
@@ -20,7 +20,7 @@ from shared.runtime import GuidanceModel
 _SEED = 7
 
 
-def pictured(bundle: Path, things: Sequence[str]) -> list[Seen]:
+def pictured(bundle: Path, things: Sequence[str]) -> list[SeenThings]:
     """For each thing, what is seen on a picture of it; "" = on one of anything."""
     model = GuidanceModel.load(bundle, threads=1, allow=bundles.FOR_JUDGING)
     found = []

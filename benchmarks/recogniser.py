@@ -30,7 +30,7 @@ from server.dataset.choices import SURE
 from server.speech import open_transcriber
 from server.speech.choosing import Circumstances
 from server.speech.proposing import Proposed, proposed
-from server.speech.requests import NOT_SEEN, Seen
+from server.speech.requests import NOT_SEEN, SeenThings
 from shared import atomic, vocabulary
 from shared.errors import ConfigError
 from shared.speech import GRAMMAR, SENTENCES, SoundPass, Transcriber, Transcript, proposal
@@ -47,7 +47,7 @@ class Evidence:
 
     of: Utterance
     passes: tuple[SoundPass, ...]
-    seen: Seen = NOT_SEEN
+    seen: SeenThings = NOT_SEEN
 
     def by(self, *kinds: str) -> tuple[SoundPass, ...]:
         """The passes of some kinds."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from server.commands.opening import drawn
-from server.commands.reviewing import ReviewDesk
+from server.commands.reviewing import TerminalDesk
 from server.database.store import Store
 from server.dataset import row_log, surroundings
 from server.dataset import wording as words
@@ -143,7 +143,7 @@ def _stands_twice(several: Sequence[Incoming], duplicates: Duplicates) -> str:
 class LabelImport:
     """A labelled folder on its way into a server's dataset, in a person's name."""
 
-    desk: ReviewDesk
+    desk: TerminalDesk
     layout: FolderLayout
     looked: FolderLook
 

@@ -20,7 +20,7 @@ from exporters.datasets import collection
 from exporters.datasets.collection import CollectedSample, Collection
 from server.commands.bringing import ImportCounts, Rewording, merged, wording_of
 from server.commands.opening import drawn
-from server.commands.reviewing import ReviewDesk
+from server.commands.reviewing import TerminalDesk
 from server.dataset import wording as words
 from server.dataset.merge import Merge
 from server.dataset.wording import Reworded
@@ -42,7 +42,7 @@ LONGEST_S = 60.0
 class CollectionImport:
     """A collection on its way into a server's dataset, in a person's name."""
 
-    desk: ReviewDesk
+    desk: TerminalDesk
     source: Collection
 
     def pending(self) -> Counter[Rewording]:
@@ -113,7 +113,7 @@ class CollectionImport:
         return any(past.action != "reject" and past.after == wording for past in history)
 
 
-def _known(desk: ReviewDesk, sample: CollectedSample) -> str:
+def _known(desk: TerminalDesk, sample: CollectedSample) -> str:
     """The moment of this server that left it as this sample, "" = none."""
     row = decisions.get(desk.store, sample.id)
     return "" if row is None or row.timestamp != sample.timestamp else row.sample_id

@@ -14,7 +14,7 @@ from server.commands import bringing, reviewing
 from server.commands.bringing import FolderLook, LabelImport
 from server.commands.collecting import CollectionImport
 from server.commands.opening import add_reviewer, opened
-from server.commands.reviewing import ReviewDesk
+from server.commands.reviewing import TerminalDesk
 from server.database.store import Store
 from server.dataset import layouts
 from server.dataset.folder import Dataset
@@ -79,9 +79,9 @@ def _run_collection(options: argparse.Namespace, source: Collection) -> int:
     return 1 if counts.refused or counts.unconfirmed else 0
 
 
-def _desk(options: argparse.Namespace, store: Store, dataset: Dataset) -> ReviewDesk:
+def _desk(options: argparse.Namespace, store: Store, dataset: Dataset) -> TerminalDesk:
     split_by = settings.load(options.home).dataset.split_by
-    return ReviewDesk(store, dataset, SystemClock(), options.reviewer, split_by=split_by)
+    return TerminalDesk(store, dataset, SystemClock(), options.reviewer, split_by=split_by)
 
 
 def _refuse_faulty(looked: FolderLook, *, leave_out: bool) -> None:

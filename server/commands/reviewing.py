@@ -64,7 +64,7 @@ TYPED_MOST = 100
 
 
 @dataclass(slots=True)
-class ReviewDesk:
+class TerminalDesk:
     """A person who reviews the moments of one server."""
 
     store: Store
@@ -201,7 +201,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
-def ask(desk: ReviewDesk, queue: Sequence[str], *, again: bool = False) -> int:
+def ask(desk: TerminalDesk, queue: Sequence[str], *, again: bool = False) -> int:
     """Ask about each moment; returns the exit status. `again`: also about one that was decided before, and that
     another person has before them."""
     status = 0
@@ -220,7 +220,7 @@ def ask(desk: ReviewDesk, queue: Sequence[str], *, again: bool = False) -> int:
     return status
 
 
-def _ask_all(desk: ReviewDesk, queue: deque[str], *, again: bool) -> None:
+def _ask_all(desk: TerminalDesk, queue: deque[str], *, again: bool) -> None:
     """Until all are answered or the person quits. Raises: EOFError, KeyboardInterrupt."""
     number, total, back = 0, len(queue), frozenset[str]()
     while queue:
@@ -242,7 +242,7 @@ def _ask_all(desk: ReviewDesk, queue: deque[str], *, again: bool) -> None:
             number, total, back, desk.undone = number - 1, total + len(desk.undone), back | {*desk.undone}, ()
 
 
-def _turn(desk: ReviewDesk, sample_id: str, *, again: bool) -> SampleRow | None:
+def _turn(desk: TerminalDesk, sample_id: str, *, again: bool) -> SampleRow | None:
     """A moment to be asked about, leased; None where somebody else was faster, or has it."""
     row = decisions.get(desk.store, sample_id)
     if row is None or (row.state != "pending" and not again):
@@ -254,7 +254,7 @@ def _turn(desk: ReviewDesk, sample_id: str, *, again: bool) -> SampleRow | None:
     return row if again else None
 
 
-def _ask_about(desk: ReviewDesk, row: SampleRow) -> bool:
+def _ask_about(desk: TerminalDesk, row: SampleRow) -> bool:
     """Ask until there is an answer; False to quit."""
     desk.beside = ()
     while True:
@@ -270,14 +270,14 @@ def _ask_about(desk: ReviewDesk, row: SampleRow) -> bool:
             return True
 
 
-def _decided(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
+def _decided(desk: TerminalDesk, row: SampleRow, letter: str) -> bool:
     if letter == "t" and not row.teacher:
         print("No teacher has looked at this moment: waycue-server samples propose")
         return False
     return _answered(desk, row, letter)
 
 
-def _beside_a_decision(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
+def _beside_a_decision(desk: TerminalDesk, row: SampleRow, letter: str) -> bool:
     """What decides nothing; whether the next moment is asked about."""
     now_s = desk.clock.utc_s()
     match letter:
@@ -301,7 +301,7 @@ def _beside_a_decision(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
     return False
 
 
-def _together(desk: ReviewDesk, row: SampleRow) -> None:
+def _together(desk: TerminalDesk, row: SampleRow) -> None:
     """The next decision is about the near-duplicates, too, which are shown; asked again, it is not."""
     found = () if desk.beside else tuple(near.beside(desk.store, desk.dataset, row))
     desk.beside = tuple(other.row_id for other in found)
@@ -309,14 +309,14 @@ def _together(desk: ReviewDesk, row: SampleRow) -> None:
     print("\n".join((*lines, *(f"  {one.sample_id}  {desk.dataset.folder / one.frame_path}" for one in found))))
 
 
-def _difficult(desk: ReviewDesk, row: SampleRow, now_s: float) -> None:
+def _difficult(desk: TerminalDesk, row: SampleRow, now_s: float) -> None:
     known = marks.of(desk.store, [row.sample_id]).get(row.sample_id, marks.NO_MARKS)
     difficult = not known.difficult_by
     marks.mark_difficult(desk.store, row.sample_id, desk.reviewer, difficult=difficult, now_s=now_s)
     print("Marked as difficult: others see it." if difficult else "No longer marked as difficult.")
 
 
-def _comment(desk: ReviewDesk, row: SampleRow, now_s: float) -> None:
+def _comment(desk: TerminalDesk, row: SampleRow, now_s: float) -> None:
     try:
         marks.comment(desk.store, row.sample_id, desk.reviewer, read_line("Comment: "), now_s=now_s)
         print("Written.")
@@ -324,7 +324,7 @@ def _comment(desk: ReviewDesk, row: SampleRow, now_s: float) -> None:
         print(refused)
 
 
-def _play(desk: ReviewDesk, row: SampleRow) -> None:
+def _play(desk: TerminalDesk, row: SampleRow) -> None:
     """The wearer's own words where there are any, else the moment's sound."""
     player = desk.player = desk.player or SoundPlayer.found()
     if player is None:
@@ -336,7 +336,7 @@ def _play(desk: ReviewDesk, row: SampleRow) -> None:
         print(f"It could not be played: {error}.")
 
 
-def _answered(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
+def _answered(desk: TerminalDesk, row: SampleRow, letter: str) -> bool:
     """Take the decision of a letter, one of y, n, e, -, t, r; False where it can not be taken."""
     match letter:
         case "y":
@@ -351,7 +351,7 @@ def _answered(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
             return desk.decide(row, "nothing" if letter == "-" else "reject")
 
 
-def _typed(desk: ReviewDesk, row: SampleRow, *, before: str = "") -> bool:
+def _typed(desk: TerminalDesk, row: SampleRow, *, before: str = "") -> bool:
     """Ask for a wording until one can be said; False where the person typed nothing."""
     while True:
         number = "a number: that wording, " if desk.offered else ""
@@ -366,7 +366,7 @@ def _typed(desk: ReviewDesk, row: SampleRow, *, before: str = "") -> bool:
         before = "" if desk.offered else text  # a number would be typed behind it
 
 
-def _open(desk: ReviewDesk, row: SampleRow) -> None:
+def _open(desk: TerminalDesk, row: SampleRow) -> None:
     open_picture(desk.dataset.folder / row.frame_path)
 
 

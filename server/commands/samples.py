@@ -22,7 +22,7 @@ from server.commands import (
     viewing,
 )
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
-from server.commands.reviewing import ReviewDesk
+from server.commands.reviewing import TerminalDesk
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset import sample_row, surroundings
@@ -198,7 +198,7 @@ def _review(options: argparse.Namespace) -> int:
             if decided is None:
                 print(f"Where and when: {', '.join(conditions.said(surroundings.fields_of(row)).values())}")
                 return 0
-        desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
+        desk = TerminalDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
         if decided is None:
             return _asked(desk, store, options)
         row, *rest = _decide(desk, decided, options.yes, _row_ids(store, dataset, options))
@@ -220,7 +220,7 @@ def _row_ids(store: Store, dataset: Dataset, options: argparse.Namespace) -> lis
     return [row_id, *(other.row_id for other in others)]
 
 
-def _asked(desk: ReviewDesk, store: Store, options: argparse.Namespace) -> int:
+def _asked(desk: TerminalDesk, store: Store, options: argparse.Namespace) -> int:
     """One moment after the other, by question."""
     if options.similar:
         raise Refused("--similar needs a decision.", hint="Add --accept, --edit TEXT, --nothing or --reject.")
@@ -238,7 +238,7 @@ def _described(store: Store, dataset: Dataset, around: dict[str, str], options: 
     return surroundings.describe(store, dataset, options.id, around, now_s=SystemClock().utc_s())
 
 
-def _decide(desk: ReviewDesk, decided: tuple[str, str], yes: bool, row_ids: Sequence[str]) -> list[SampleRow]:
+def _decide(desk: TerminalDesk, decided: tuple[str, str], yes: bool, row_ids: Sequence[str]) -> list[SampleRow]:
     """One decision, also about others, without a question: a rewording is taken where the person has said so, else
     named."""
     action, text = decided

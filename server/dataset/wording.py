@@ -122,8 +122,12 @@ def unknown_thing(text: str) -> str:
     if not kinds & {WordKind.OPENER, WordKind.SIDE} or not kinds <= _AROUND_A_THING or len(text) > MAX_TEXT:
         return ""
     words = _together([one.text if one.kind is WordKind.UNKNOWN else "" for one in spoken])
+    return words if _may_name_a_thing(words) else ""
+
+
+def _may_name_a_thing(words: str) -> bool:
     misspelt = any(_mended(word) != word for word in _WORD.findall(words))
-    return words if _PLAIN_WORDS.fullmatch(words) and not misspelt else ""
+    return _PLAIN_WORDS.fullmatch(words) is not None and not misspelt
 
 
 def _together(texts: Sequence[str]) -> str:

@@ -7,19 +7,19 @@ from pathlib import Path
 from server.dataset import own_words
 from server.speech.opening import open_transcriber
 from server.speech.requests import CONFIG, MEDIA, RecogniserOptions, SoundAnswer, SoundQuestion, answer_of
-from server.speech.sight import Sight
+from server.speech.sight import PictureLooker
 from shared import languages
 from shared.errors import ConfigError, MediaError
 from shared.speech import Transcriber
 
 
-class Ear:
+class SoundAnswerer:
     """A recogniser, opened at the first sound, and what it answers where it cannot listen."""
 
     def __init__(self, options: RecogniserOptions) -> None:
         self._options = options
         self._transcriber: Transcriber | None = None
-        self._sight = Sight()
+        self._sight = PictureLooker()
 
     def answer(self, question: SoundQuestion, wav: bytes) -> SoundAnswer:
         """What was heard and seen, or why not; what nobody foresaw ends the process."""

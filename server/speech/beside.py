@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from server.dataset.sample_row import SampleRow
 from server.speech.choosing import NOTHING_KNOWN, Circumstances, thing_of
-from server.speech.requests import Seen, SightQuestion
+from server.speech.requests import SeenThings, SightQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ def taught(decided: Iterable[SampleRow], wearer: str) -> dict[str, int]:
     return dict(Counter(thing_of(row.ground_truth) for row in own))
 
 
-def with_teacher(seen: Seen, row: SampleRow) -> Seen:
+def with_teacher(seen: SeenThings, row: SampleRow) -> SeenThings:
     """With what a teacher on the server would have warned of. Pure."""
     thing = thing_of(row.teacher_wording)
     if not thing:
         return seen
     score = max(row.teacher_score, seen.scores.get(thing, 0.0))
-    return Seen(tuple(dict.fromkeys((*seen.objects, thing))), {**seen.scores, thing: score})
+    return SeenThings(tuple(dict.fromkeys((*seen.objects, thing))), {**seen.scores, thing: score})
 
 
-def together(seen: Seen, other: Seen) -> Seen:
+def together(seen: SeenThings, other: SeenThings) -> SeenThings:
     """What either of two sees, as sure as the surer one. Pure."""
     things = {*seen.scores, *other.scores}
     scores = {thing: max(seen.scores.get(thing, 0.0), other.scores.get(thing, 0.0)) for thing in things}
-    return Seen(tuple(dict.fromkeys((*seen.objects, *other.objects))), scores)
+    return SeenThings(tuple(dict.fromkeys((*seen.objects, *other.objects))), scores)

@@ -34,11 +34,11 @@ def main(argv: list[str]) -> int:
 
 
 def _answer_all(options: dict[str, str], stream: BufferedRWPair) -> None:
-    from server.speech.answering import Ear
+    from server.speech.answering import SoundAnswerer
     from server.speech.requests import MOST_LINE_BYTES, RecogniserOptions, SoundQuestion, line
     from shared import strict
 
-    ear = Ear(RecogniserOptions(**options))
+    ear = SoundAnswerer(RecogniserOptions(**options))
     while question := stream.readline(MOST_LINE_BYTES):
         asked = strict.decode(SoundQuestion, question, limit=MOST_LINE_BYTES)
         stream.write(line(ear.answer(asked, stream.read(asked.size_bytes))))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.dataset.choices import HeardChoice
-from server.speech.requests import NOT_SEEN, Seen
+from server.speech.requests import NOT_SEEN, SeenThings
 from shared import vocabulary
 from shared.languages import Language
 from shared.speech import GRAMMAR, SENTENCES, SoundPass, Transcript, understood
@@ -34,7 +34,7 @@ _UNSEEN, _USUAL = 0.05, 0.25
 class Circumstances:
     """What is known of a correction beside its sound."""
 
-    seen: Seen = NOT_SEEN
+    seen: SeenThings = NOT_SEEN
     said: str = ""
     """What the device had said, which the wearer corrects; "" = nothing."""
     taught: Mapping[str, int] | None = None
@@ -146,7 +146,7 @@ def _score(guesses: SoundPass, wording: str, language: Language | None) -> float
     return max((score - best for text, score in guesses.texts if understood(text, language) == wording), default=_FLOOR)
 
 
-def _sight(thing: str, seen: Seen) -> float:
+def _sight(thing: str, seen: SeenThings) -> float:
     """About 1.5 where it is surely seen, as much below 0 where it would be seen and is not; 0 = nobody can say."""
     if thing not in seen.objects:
         return 0.0

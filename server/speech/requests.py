@@ -49,7 +49,7 @@ class SoundQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenThings:
     """What a model sees where a correction was spoken."""
 
     objects: Annotated[tuple[Text, ...], strict.Items] = ()
@@ -58,7 +58,7 @@ class Seen:
     """Thing → how sure it is, 0..1, on whatever side."""
 
 
-NOT_SEEN = Seen()
+NOT_SEEN = SeenThings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class SoundAnswer:
     text: Text = ""
     confidence: Number = 0.0
     passes: Annotated[tuple[SoundPass, ...], strict.Items] = ()
-    seen: Seen = NOT_SEEN
+    seen: SeenThings = NOT_SEEN
     failed: Text = ""
     """MEDIA | CONFIG: what to raise; "" = nothing."""
     why: Text = ""
@@ -85,6 +85,6 @@ def line(value: Any) -> bytes:
     return msgspec.json.encode(asdict(value)) + b"\n"
 
 
-def answer_of(heard: Transcript, seen: Seen) -> SoundAnswer:
+def answer_of(heard: Transcript, seen: SeenThings) -> SoundAnswer:
     """What was heard and seen."""
     return SoundAnswer(heard.text, heard.confidence, heard.passes, seen)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from shared.speech.phrases import Phrases
+from shared.speech.phrases import SaidPhrases
 
 Tokens = tuple[int, ...]
 Encode = Callable[[str], Sequence[int]]
@@ -29,7 +29,7 @@ _FREE_ARTICLE = {_OPENED: _BEFORE_THING, _TURNED_ARTICLE: _BEFORE_THING}
 class SentenceNet:
     """Over one vocabulary of tokens. Not safe from several threads."""
 
-    def __init__(self, phrases: Phrases, encode: Encode, end: int) -> None:
+    def __init__(self, phrases: SaidPhrases, encode: Encode, end: int) -> None:
         """end: the token that ends a text"""
         self._encode = encode
         self._edges: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -50,7 +50,7 @@ class SentenceNet:
         """Whether there is no thing that the tokens can write."""
         return not self._edges.get(_BEFORE_THING)
 
-    def _add(self, phrases: Phrases) -> None:
+    def _add(self, phrases: SaidPhrases) -> None:
         self._between(_START, _OPENED, phrases.openers, first=True, comma=True)
         for begin in (_OPENED, _TURNED_ARTICLE):
             self._between(begin, _BEFORE_THING, phrases.articles, first=begin == _OPENED)

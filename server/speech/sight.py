@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.dataset import pictures
-from server.speech.requests import NOT_SEEN, Seen, SightQuestion
+from server.speech.requests import NOT_SEEN, SeenThings, SightQuestion
 from shared import bundle, model_card
 from shared.errors import BundleError, DatasetError
 from shared.runtime import GuidanceModel
@@ -17,22 +17,22 @@ from shared.runtime import GuidanceModel
 logger = logging.getLogger(__name__)
 
 
-def seen_by(model: GuidanceModel, picture: NDArray[np.uint8]) -> Seen:
+def seen_by(model: GuidanceModel, picture: NDArray[np.uint8]) -> SeenThings:
     """What a model sees in a picture, uint8 [h, w, 3] RGB, on whatever side."""
     scores: dict[str, float] = {}
     for hazard in model.look(picture).hazards:
         scores[hazard.object] = max(scores.get(hazard.object, 0.0), round(float(hazard.score), 4))
-    return Seen(tuple(sorted(model_card.card_of(model.manifest.model).sees)), scores)
+    return SeenThings(tuple(sorted(model_card.card_of(model.manifest.model).sees)), scores)
 
 
-class Sight:
+class PictureLooker:
     """Looks with one bundle at a time, the one that was asked for last. Not safe from several threads."""
 
     def __init__(self) -> None:
         self._bundle = ""
         self._model: GuidanceModel | None = None
 
-    def seen(self, question: SightQuestion | None) -> Seen:
+    def seen(self, question: SightQuestion | None) -> SeenThings:
         """NOT_SEEN where there is no picture or no model: words are understood without, too."""
         if question is None:
             return NOT_SEEN

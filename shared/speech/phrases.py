@@ -16,7 +16,7 @@ from shared.speech.language_grammar import phrases_of
 
 
 @dataclass(frozen=True, slots=True)
-class Phrases:
+class SaidPhrases:
     """Of one language, in small letters and without hyphens."""
 
     openers: tuple[str, ...]
@@ -28,12 +28,12 @@ class Phrases:
     """Whole corrections: ways to go, and that there is nothing."""
 
 
-def phrases(language: Language) -> Phrases:
+def phrases(language: Language) -> SaidPhrases:
     """What wearers who speak a language may say."""
     if language.tables is None:
         return _english()
     named = phrases_of(language.tables, lambda word: True)[0]
-    return Phrases(
+    return SaidPhrases(
         openers=tuple(named["opener"]),
         articles=tuple(named["article"]),
         things=tuple(named["thing"]),
@@ -43,13 +43,13 @@ def phrases(language: Language) -> Phrases:
     )
 
 
-def _english() -> Phrases:
+def _english() -> SaidPhrases:
     loaded = vocabulary.load()
     names = [name for term in loaded.objects.values() for name in term.names if name not in term.unheard]
     things = dict.fromkeys([grammar.spoken(name) for name in names] + ["walk signal red", "walk signal green"])
     heard = loaded.heard
     modifiers = tuple(name for name in loaded.modifiers if not name.startswith("going "))
-    return Phrases(
+    return SaidPhrases(
         openers=tuple(heard.openers),
         articles=tuple(heard.articles),
         things=tuple(things),

@@ -27,12 +27,13 @@ def test_every_setting_has_its_meaning_its_kind_and_its_bounds(file: SettingsFil
     lines = {f"{line.section}.{line.name}": line for group in groups.values() for line in group.lines}
     assert [name for name, line in lines.items() if not line.meaning] == []
     assert (lines["learn.frames"].kind, lines["learn.frames"].least, lines["learn.frames"].most) == ("whole", 1, 2)
-    assert lines["speech.recogniser"].choices == ("pocketsphinx", "whisper", "none")
+    assert lines["speech.recogniser"].choices == ("auto", "pocketsphinx", "whisper", "both", "none")
     assert lines["broker.tls"].kind == "switch"
     assert lines["budget.kinds"].kind == "tables"
     assert [name for name, line in lines.items() if line.waits or line.is_set] == []
     locked = {name for name, line in lines.items() if line.locked}
     assert locked == {
+        "access.client_secret_file",
         "broker.reload",
         "budget.kinds",
         "homeassistant.password_file",

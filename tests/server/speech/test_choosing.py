@@ -16,13 +16,13 @@ from server.speech.beside import Known, taught, together, with_teacher
 from server.speech.choosing import MOST_CHOICES, Circumstances, Weights, chosen
 from server.speech.known import Knowing
 from server.speech.proposing import of_device, proposed
-from server.speech.requests import Seen
+from server.speech.requests import SeenThings
 from shared.speech import GRAMMAR, NOTHING, SENTENCES, SoundPass, Transcript
 from tests.server.dataset.moments import House, moment, sound, spoken
 
 CONE, DOOR = "Caution, cone on the left.", "Keep straight, door on the left."
 THINGS = ("bin", "bollard", "cone", "curb", "dog", "door", "pole", "person", "bicycle", "barrier", "step")
-SEES = Seen(("cone", "door", "pole"), {"cone": 0.9})
+SEES = SeenThings(("cone", "door", "pole"), {"cone": 0.9})
 
 
 def heard(*texts: str, guesses: Sequence[tuple[str, float]] = ()) -> Transcript:
@@ -54,7 +54,7 @@ def test_a_model_that_sees_the_thing_speaks_for_it_and_one_that_would_see_it_aga
     with_sight = {one.wording: one.probability for one in seen.choices}
     assert with_sight[CONE] > probability[CONE]
     assert with_sight[DOOR] < probability[DOOR]
-    blind = Circumstances(Seen(("pole",), {"pole": 0.9}))
+    blind = Circumstances(SeenThings(("pole",), {"pole": 0.9}))
     assert proposed(said, blind).choices == plain.choices, "what it cannot see it says nothing about"
 
 
@@ -96,7 +96,7 @@ def test_what_two_see_is_put_together_and_a_teacher_is_one_of_them(house: House)
     [row] = house.dataset.rows()
     seen = with_teacher(SEES, replace(row, teacher="t", teacher_wording="Caution, dog ahead.", teacher_score=0.8))
     assert (seen.scores["dog"], seen.scores["cone"]) == (0.8, 0.9)
-    both = together(seen, Seen(("dog",), {"dog": 0.3}))
+    both = together(seen, SeenThings(("dog",), {"dog": 0.3}))
     assert both.scores["dog"] == 0.8
     judged = replace(row, correction_id="c", ground_truth=CONE, reviewed=True)
     assert taught([judged, judged, row], "Ada") == {"cone": 2}
