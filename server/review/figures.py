@@ -56,11 +56,11 @@ def course(store: Store) -> CourseFigures:
             weeks=tuple(_over_time(rollups.tallies(connection, "day"), by="week")),
             models=by_model(connection)[::-1],
             corrections=len(confirmed),
-            teaching=frozenset(row_id for row_id, split in confirmed if split in (None, "train")),
+            teaching=frozenset(one.row_id for one in confirmed if one.split in (None, "train")),
         )
 
 
-def _confirmed_corrections() -> Select[tuple[str, str | None]]:
+def _confirmed_corrections() -> Select[Any]:
     samples, walks = db.samples.c, db.walks
     corrected = samples.marks.bitwise_and(judged.CORRECTED) != 0
     query = select(samples.row_id, walks.c.split).outerjoin_from(db.samples, walks, walks.c.walk_id == samples.walk_id)
