@@ -88,9 +88,7 @@ def objection(method: str, headers: Headers, hosts: frozenset[str]) -> Objection
         return _surplus_objection(headers)
     if _is_from_elsewhere(headers, host):
         return Objection(403, _OTHER_SITE)
-    if method == "DELETE" and not any(name in headers for name in ("content-length", "transfer-encoding")):
-        return None  # it has no body, as programs send it
-    return _body_objection(headers)
+    return None if _is_bodiless(method, headers) else _body_objection(headers)
 
 
 def _is_ours(name: str, hosts: frozenset[str]) -> bool:
@@ -127,6 +125,11 @@ def _surplus_objection(headers: Headers) -> Objection | None:
     if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
         return Objection(413, "A request of this kind has no body.")
     return None
+
+
+def _is_bodiless(method: str, headers: Headers) -> bool:
+    """A DELETE as programs send it, which says nothing of a body."""
+    return method == "DELETE" and not {"content-length", "transfer-encoding"} & set(headers)
 
 
 def _body_objection(headers: Headers) -> Objection | None:

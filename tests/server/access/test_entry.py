@@ -295,7 +295,7 @@ def test_the_moment_of_a_wearer_who_withdrew_is_not_there_from_the_next_request_
     before = ask(carl, permit, path_of(site, permit, BOBS, by="Carl"))
     assert before.status_code != 404
     if control == "off":
-        monkeypatch.setattr(visible.consented, "sees", lambda *_: True)
+        monkeypatch.setattr("server.consent.visible.sees", lambda *_: True)
     site.agrees("Bob", HIDDEN)
     after = ask(carl, permit, path_of(site, permit, BOBS, by="Carl"))
     assert after.status_code == (before.status_code if control == "off" else 404)
@@ -360,7 +360,7 @@ def test_a_decision_about_a_moment_that_may_not_be_seen_any_more_is_not_undone(
     if control == "off":
         monkeypatch.setattr(visible, "may_see", lambda *_: True)
     site.agrees("Bob", HIDDEN)
-    answer = carl.post(path, **({"data": {}} if path == "/undo" else {"json": {}}))
+    answer = carl.post(path) if path == "/undo" else carl.post(path, json={})
     assert row_of(site, BOBS).state == ("pending" if control == "off" else "rejected")
     assert (BOBS in answer.text + answer.headers.get("location", "")) == (control == "off")
     if control == "on":
