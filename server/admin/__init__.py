@@ -10,5 +10,6 @@
     settings_file    the settings as a form: read, checked and written with their comments
     charts      charts as SVG, each with its table
 
-Figures are pure functions over rows; the database and processes are touched by `nights` and `gathered` alone.
+Figures are pure functions over rows, or over the sums that the database keeps; the database and processes are touched
+by `nights` and `gathered` alone.
 """

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from server.admin.nights import NightRun
-from server.dataset.judged import span_of
-from server.dataset.sample_row import SampleRow
 from server.releases.registry import RegisteredModel
-from server.review import stats
+from server.review.figures import CourseFigures
 from server.review.stats import Group, ReviewedShare
 
 SPAN_WEEKS = 4
@@ -77,32 +75,24 @@ class Progress:
 
 
 def progress(
-    rows: Sequence[SampleRow],
+    figures: CourseFigures,
     models: Sequence[RegisteredModel],
     runs: Sequence[NightRun],
     *,
     taught: Collection[str],
     champion: str | None,
 ) -> Progress:
-    """rows: the newest of each moment; runs: of nights, newest first; taught: row_ids that taught a version"""
-    judged = list(filter(stats.is_judged, rows))
-    weeks = sorted(stats.grouped(judged, _week), key=lambda group: group.name)
-    newest = {row.model_version: row.timestamp for row in sorted(judged, key=lambda row: row.timestamp)}
-    by_model = sorted(stats.grouped(judged, lambda row: row.model_version), key=lambda group: newest[group.name])
+    """runs: of nights, newest first; taught: row_ids that taught a version"""
     nights = outcomes(models, runs)
     counted = dict.fromkeys(night.outcome for night in nights)
     return Progress(
-        compared=compared(weeks),
-        weeks=tuple(weeks[-WEEKS_SHOWN:]),
-        models=tuple(by_model[-WEEKS_SHOWN:]),
+        compared=compared(figures.weeks),
+        weeks=figures.weeks[-WEEKS_SHOWN:],
+        models=figures.models[-WEEKS_SHOWN:],
         nights=nights,
         outcomes={outcome: sum(night.outcome == outcome for night in nights) for outcome in counted},
-        corrections=_corrections(rows, models, taught=taught, champion=champion),
+        corrections=_corrections(figures, models, taught=taught, champion=champion),
     )
-
-
-def _week(row: SampleRow) -> str:
-    return span_of(row.timestamp, by="week")
 
 
 def compared(weeks: Sequence[Group]) -> WeeksCompared:
@@ -165,10 +155,8 @@ def _forgot(evaluation: Mapping[str, Any]) -> tuple[int | None, int]:
 
 
 def _corrections(
-    rows: Iterable[SampleRow], models: Iterable[RegisteredModel], *, taught: Collection[str], champion: str | None
+    figures: CourseFigures, models: Iterable[RegisteredModel], *, taught: Collection[str], champion: str | None
 ) -> CorrectionsKept:
-    confirmed = [row for row in rows if row.correction_id and row.reviewed]
-    teaching = [row for row in confirmed if row.split == "train"]
-    learnt = sum(row.row_id in taught for row in teaching)
+    learnt = sum(row_id in taught for row_id in figures.teaching)
     used = next((model.evaluation for model in models if model.version == champion), {})
-    return CorrectionsKept(len(confirmed), learnt, len(teaching) - learnt, _forgot(used)[0] or 0)
+    return CorrectionsKept(figures.corrections, learnt, len(figures.teaching) - learnt, _forgot(used)[0] or 0)

@@ -119,6 +119,8 @@ def of_wearer(connection: Connection, wearer: str) -> DeletionPlan:
 
 
 def _of(connection: Connection, what: DeletionKind, name: str, moments: Any, sent: ColumnElement[bool]) -> DeletionPlan:
+    if not name:  # records without a wearer say "", and are their device's
+        raise Refused(f"There is no {what} without a name.", hint=_SEE)
     ids = set(connection.execute(select(db.samples.c.sample_id).where(db.samples.c.sample_id.in_(moments))).scalars())
     own = _records(connection, sent)
     chunks = {*ids, *(record_id for device, record_id in own)}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, not_, select
+from sqlalchemy import Connection, Select, func, not_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from server.access import visible
@@ -65,12 +65,18 @@ def _newest(connection: Connection, person: str, most: int) -> list[ReviewAct]:
     acts = connection.execute(
         select(_ACT)
         .select_from(_JOINED)
-        .where(db.reviews.c.reviewer == person, db.reviews.c.action != UNDO)
+        .where(db.reviews.c.reviewer == person, db.reviews.c.action != UNDO, _ACT.not_in(_of_gone(person)))
         .group_by(_ACT)
         .order_by(_ACT.desc())
         .limit(min(most, MOST))
     )
     return [_told(act, _entries(connection, act)) for act in acts.scalars().all()]
+
+
+def _of_gone(person: str) -> Select[Any]:
+    """A person's acts about moments of which one was erased: they can not be taken back, and stand in nobody's way."""
+    there = _JOINED.outerjoin(db.samples, db.samples.c.sample_id == db.reviews.c.sample_id)
+    return select(_ACT).select_from(there).where(db.reviews.c.reviewer == person, db.samples.c.sample_id.is_(None))
 
 
 def undo(

@@ -19,6 +19,7 @@ from server.access.accounts import PersonAccount
 from server.access.service import Access
 from server.access.tokens import TokenScope
 from server.web import cookies
+from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
 from shared.errors import Refused, Transient
 
@@ -72,7 +73,7 @@ def router(pages: PageRenderer, access: Access) -> APIRouter:
         return own.tried(request, lambda: own.make_token(request, current, label, scopes, days))
 
     @routes.post("/account/tokens/{token_id}/revoke")
-    def revoke(request: Request, token_id: int) -> Response:
+    def revoke(request: Request, token_id: RowNumber) -> Response:
         access.tokens.revoke(token_id, own.of(request).id)
         return RedirectResponse("/account?said=revoked", status_code=303)
 

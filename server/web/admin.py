@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse
 from server.admin import better, charts, health, nights, storage
 from server.admin.charts import AdminChart, ChartBar
 from server.dataset import surroundings
-from server.review import coverage, patterns
+from server.review import coverage, figures, patterns
 from server.review.coverage import Coverage
 from server.web import admin_devices, admin_metrics, admin_models, admin_nights, admin_settings, admin_telling
 from server.web.admin_desk import DONE_MOST, AdminDesk, admin_only, size, when
@@ -53,7 +53,7 @@ def _add_figures(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
     def progress() -> HTMLResponse:
         registry, store = desk.watched.registry, desk.watched.store
         found = better.progress(
-            desk.rows.rows(),
+            figures.course(store),
             registry.list(),
             nights.runs(store.home, store),
             taught=desk.taught.rows(),

@@ -33,18 +33,12 @@ def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
 
 
 def _add_looking(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
-    registry = desk.watched.registry
-
     @routes.get("/models")
     def listed(done: Done = "") -> HTMLResponse:
         return _list(pages, desk, done=done)
 
     @routes.get("/models/{version}")
     def one(version: str, done: Done = "") -> HTMLResponse:
-        try:
-            registry.get(version)
-        except Refused as refused:
-            return pages.trouble(404, str(refused))
         return _one(pages, desk, version, done=done)
 
 
@@ -69,7 +63,10 @@ def _one(
     pages: PageRenderer, desk: AdminDesk, version: str, *, done: str = "", error: str = "", status: int = 200
 ) -> HTMLResponse:
     registry = desk.watched.registry
-    model = registry.get(version)
+    try:
+        model = registry.get(version)
+    except Refused as refused:
+        return pages.trouble(404, str(refused))
     line = next(line for line in versions.listed(registry) if line.version == version)
     return pages.render(
         "admin_model.html",

@@ -11,6 +11,7 @@ from server.admin import nights
 from server.admin.nights import RUNNING, NightRun
 from server.web import person
 from server.web.admin_desk import DONE_MOST, AdminDesk, back, when
+from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
 from server.web.teach import JUDGING, STAGES
 from shared.errors import Refused, Transient
@@ -50,7 +51,7 @@ def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
         return shown(done=done)
 
     @routes.get("/nights/{run_id}")
-    def one(run_id: int) -> HTMLResponse:
+    def one(run_id: RowNumber) -> HTMLResponse:
         return shown(run_id)
 
     @routes.post("/nights")

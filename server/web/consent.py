@@ -32,6 +32,7 @@ from server.privacy import proof as proofs
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import DeletionKind
 from server.web import person, review
+from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
 from server.web.person import Person, Role
 from shared.errors import Refused
@@ -166,7 +167,7 @@ def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
         return pages.render("deletions.html", proofs=[(one, proofs.in_words(one)) for one in desk.proofs()], one=False)
 
     @routes.get("/deletions/{number}")
-    def proof(request: Request, number: int) -> HTMLResponse:
+    def proof(request: Request, number: RowNumber) -> HTMLResponse:
         """A proof names no wearer, but says who deleted, and when: for them, and for admins."""
         found, who = desk.proof(number), person.of(request)
         if found is None or (who.role is not Role.ADMIN and found.by != who.name):

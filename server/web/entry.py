@@ -13,7 +13,8 @@ Rules that it keeps:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -61,6 +62,8 @@ class TurnedAway:
 
     status: int
     reason: str
+    person: Person | None = None
+    """Who asked, where that is known."""
 
 
 class Entry:
@@ -82,9 +85,12 @@ class Entry:
             logger.error("The database did not say who asks for %s.", scope["path"], exc_info=error)
             verdict = TurnedAway(503, "The server's database did not answer. Wait a moment and try again.")
         if isinstance(verdict, TurnedAway):
-            await self._refusal(request, verdict)(scope, receive, send)
+            with _shown_to(verdict.person):
+                refusal = self._refusal(request, verdict)
+            await refusal(scope, receive, send)
             return
-        await self._go_on(scope, receive, send, verdict)
+        with _shown_to(verdict.person):
+            await self._go_on(scope, receive, send, verdict)
 
     async def _go_on(self, scope: Scope, receive: Receive, send: Send, verdict: MayPass) -> None:
         status: list[int] = []
@@ -98,11 +104,7 @@ class Entry:
         state["account"], state["listed"] = verdict.account, []
         if verdict.person is not None:
             state["person"] = verdict.person
-        token = person.shown_to.set(verdict.person if verdict.account else None)
-        try:
-            await self._app(scope, receive, send_noted)
-        finally:
-            person.shown_to.reset(token)
+        await self._app(scope, receive, send_noted)
         if verdict.account is not None and status and status[0] < 400:
             seen = [("listed", sample_id) for sample_id in state["listed"]]
             seen += [verdict.about] if verdict.about else []
@@ -122,7 +124,7 @@ class Entry:
         if account is None:
             return MayPass(None) if asked is not None and asked.permit.least is None else TurnedAway(401, LOG_IN)
         if asked is None:
-            return TurnedAway(404, NOT_THERE)
+            return TurnedAway(404, NOT_THERE, account.person)
         return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)
 
     def _before_accounts(self, request: Request, asked: AskedRoute | None) -> MayPass | TurnedAway:
@@ -148,12 +150,12 @@ class Entry:
         if moment is not None:
             row = review.find(self._access.store, moment)
             if row is None or not visible.may_see(who, row):
-                return TurnedAway(404, f"There is no moment {moment!r:.110}.")
+                return TurnedAway(404, f"There is no moment {moment!r:.110}.", who)
             return MayPass(who, account, ("looked" if request.method in SAFE_METHODS else "decided", moment))
         if path.startswith(MEDIA):
             file = path.removeprefix(MEDIA)
             if not visible.may_open(self._access.store, who, file):
-                return TurnedAway(404, "There is no such file in the dataset.")
+                return TurnedAway(404, "There is no such file in the dataset.", who)
             return MayPass(who, account, ("opened", file))
         return MayPass(who, account)
 
@@ -173,6 +175,15 @@ class Entry:
         return self._trouble(verdict.status, verdict.reason)
 
 
+@contextmanager
+def _shown_to(who: Person | None) -> Iterator[None]:
+    token = person.shown_to.set(who)
+    try:
+        yield
+    finally:
+        person.shown_to.reset(token)
+
+
 def path_of(request: Request) -> str:
     """The path as the routes match it. Not that of `request.url`, which ends at a "?" or "#" that was sent encoded."""
     path: str = request.scope["path"]
@@ -190,7 +201,7 @@ def _objection(who: Person, scopes: frozenset[TokenScope] | None, permit: Permit
     if permit.least is None:
         return None
     if not who.role.covers(permit.least):
-        return TurnedAway(403, NOT_ALLOWED)
+        return TurnedAway(403, NOT_ALLOWED, who)
     if scopes is not None and (scope is None or scope not in scopes):
-        return TurnedAway(403, NO_SCOPE.format(scope=scope) if scope else NOT_ALLOWED)
+        return TurnedAway(403, NO_SCOPE.format(scope=scope) if scope else NOT_ALLOWED, who)
     return None

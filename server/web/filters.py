@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,6 +16,7 @@ from server.review.searching import MomentFilter
 from server.web.person import Person
 
 MAX_FIELD, MAX_WITHIN, MAX_NUMBER = 96, 1000, 1_000_000
+DAY_S = 86_400.0
 ListState = State | Literal["all"]
 _LABELS = {
     "words": "Words", "thing": "Thing", "wearer": "Wearer", "device": "Device", "walk": "Walk (id)", "model": "Model",
@@ -78,7 +79,7 @@ def wanted(query: PageSearch, who: Person, *, state: ListState = "pending") -> M
     return MomentFilter(
         state=state,
         since=_at(query.since) if query.since else None,
-        until=_at(query.until + timedelta(days=1)) if query.until else None,
+        until=_at(query.until) + DAY_S if query.until else None,
         difficult=query.marked == "difficult",
         commented=query.marked == "commented",
         skipped_by=who.name if query.marked == "skipped" else "",

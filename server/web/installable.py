@@ -53,7 +53,7 @@ def router(pages: PageRenderer) -> APIRouter:
 
     @routes.get("/offline")
     def offline() -> HTMLResponse:
-        return pages.render("offline.html")
+        return pages.render("offline.html", person=None, logged_in=False)  # is kept in the browser: of nobody
 
     @routes.get("/keys")
     def keys() -> HTMLResponse:

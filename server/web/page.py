@@ -29,7 +29,7 @@ from server.review import decisions, leases, searching, turns
 from server.web import beside, drawn, filters, keys, person, review, view
 from server.web.api import ReviewRequest
 from server.web.filters import MAX_WITHIN, PageSearch
-from server.web.person import Person
+from server.web.person import ALONE, Person
 from server.web.review import ReviewOutcome, Reviews
 from server.web.where import WhereForm
 from shared.clock import Clock
@@ -92,12 +92,13 @@ class PageRenderer:
 
     def text(self, template: str, **values: Any) -> str:
         """A template with its values."""
+        who = person.shown_to.get()
         common = {
             "marks": self.marks,
             "model_version": (self._model() if self._model else None) or "",
             "may_teach": self._may_teach,
-            "person": person.shown_to.get(),
-            "at_the_door": False,
+            "person": who,
+            "logged_in": who is not None and who is not ALONE,
             "may_delete": self._may_delete,
             "may_admin": self.may_admin,
             "max_text": wording.MAX_TEXT,
@@ -144,7 +145,6 @@ class PageDesk:
             heading="Nothing to review" if not query.named else "No more of these",
             tabs=view.tabs(decisions.counts(self.store, seen_by=who), ""),
             here="review",
-            person_name=who.name,
             within=query.within,
             within_told=filters.told(query),
             held=searching.count(self.store, wanted),
@@ -172,7 +172,7 @@ class PageDesk:
             "done": None,
         }
         here = "review" if row.state == "pending" else "moments"
-        fixed = {"here": here, "within": query.within, "deeds": _DEEDS, "person_name": who.name}
+        fixed = {"here": here, "within": query.within, "deeds": _DEEDS}
         return self.pages.render("moment.html", status=outcome.status, **{**shown, **fixed, **values})
 
 

@@ -18,6 +18,7 @@ from server.access.service import Access
 from server.database import store as db
 from server.web import person
 from server.web.account_page import day
+from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
 from shared.errors import Refused
 
@@ -46,15 +47,17 @@ def router(pages: PageRenderer, access: Access) -> APIRouter:
         return people.tried(lambda: people.invite(request, role, wearers_of(wearers)))
 
     @routes.post("/people/{account_id}/reset")
-    def reset(request: Request, account_id: int) -> Response:
+    def reset(request: Request, account_id: RowNumber) -> Response:
         return people.tried(lambda: people.reset(request, account_id))
 
     @routes.post("/people/{account_id}/allow")
-    def allow(request: Request, account_id: int, role: Annotated[Role, Form()], wearers: WearersTyped = "") -> Response:
+    def allow(
+        request: Request, account_id: RowNumber, role: Annotated[Role, Form()], wearers: WearersTyped = ""
+    ) -> Response:
         return people.tried(lambda: people.allow(request, account_id, role, wearers_of(wearers)))
 
     @routes.post("/people/{account_id}/remove")
-    def remove(request: Request, account_id: int, sure: Annotated[str, Form()] = "") -> Response:
+    def remove(request: Request, account_id: RowNumber, sure: Annotated[str, Form()] = "") -> Response:
         return people.tried(lambda: people.remove(request, account_id, sure=sure == "yes"))
 
     return routes

@@ -12,7 +12,8 @@ from server.access.person import ALONE, Person, Role
 __all__ = ["ALONE", "Person", "Role", "listed", "of", "shown_to"]
 
 shown_to: ContextVar[Person | None] = ContextVar("shown_to", default=None)
-"""For the frame around every page, which says who is logged in: routes ask `of`."""
+"""For the frame around every page, which says who is logged in and where they may go; None = nobody is known. Routes
+ask `of`."""
 
 
 def of(connection: HTTPConnection) -> Person:

@@ -37,6 +37,7 @@ from server.dataset.folder import Dataset
 from server.review import decisions, leases, marks, near, proposed, searching, turns, undoing
 from server.web import person
 from server.web.api import MAX_TYPED, FilterQuery, answer, found, to_json
+from server.web.numbers import RowNumber
 from server.web.person import Person, Role
 from server.web.review import MAX_ROW_ID, Reviews
 from shared import vocabulary
@@ -233,7 +234,7 @@ def _comments(routes: APIRouter, desk: _Desk) -> None:
         return asdict(written)
 
     @routes.delete("/api/samples/{sample_id}/comments/{comment_id}")
-    def uncomment(sample_id: str, comment_id: int, request: Request) -> dict[str, str]:
+    def uncomment(sample_id: str, comment_id: RowNumber, request: Request) -> dict[str, str]:
         """Delete one's own."""
         who = desk.who(request, sample_id)
         if not marks.uncomment(desk.store, sample_id, comment_id, who.name):

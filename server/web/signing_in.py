@@ -119,7 +119,7 @@ class Door:
 
     def _about_provider(self, query: dict[str, str]) -> dict[str, str | bool]:
         name = self.provider.name if self.provider else ""
-        return {"provider": name, "provider_query": urlencode(query), "at_the_door": True}
+        return {"provider": name, "provider_query": urlencode(query)}
 
 
 def router(pages: PageRenderer, access: Access) -> APIRouter:

@@ -89,8 +89,10 @@ window.waycue = window.waycue || {};
   const dialog = document.getElementById("keys");
   const open = document.getElementById("show-keys");
   document.getElementById("keys-on").addEventListener("change", (event) => window.waycue.keys.turn(event.target.checked));
-  open.hidden = false;
-  open.addEventListener("click", () => dialog.showModal());
+  if (open) {
+    open.hidden = false;
+    open.addEventListener("click", () => dialog.showModal());
+  }
 
   // ---- times in the reader's zone
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });

@@ -11,6 +11,7 @@ from server.access.lockout import FREE, MOST_NAME_S, Lockout
 from server.access.login import LoginAttempt
 from server.access.sessions import Sessions
 from server.access.tokens import TokenScope
+from server.dataset.sample_row import SampleRow
 from server.review import decisions
 from server.web import guard, signing_in
 from tests.server.access.people import ADAS, PASSWORD, PEOPLE, Town
@@ -20,9 +21,18 @@ LOGIN = {"name": "Carl", "password": PASSWORD}
 
 
 def state(site: Town) -> str:
+    return moment(site).state
+
+
+def moment(site: Town) -> SampleRow:
     row = decisions.get(site.house.store, ADAS)
     assert row is not None
-    return row.state
+    return row
+
+
+def reject(site: Town) -> dict[str, str]:
+    """A decision that is in order."""
+    return {"action": "reject", "row_id": moment(site).row_id}
 
 
 @CONTROL
@@ -43,8 +53,8 @@ def test_another_site_can_not_use_a_browsers_log_in(
     if control == "off":
         monkeypatch.setattr(guard, "_is_from_elsewhere", lambda *_: False)
     carl = site.as_("Carl")
-    for path in (f"/moments/{ADAS}/review", "/account/everywhere"):
-        answer = carl.post(path, data={"action": "reject"}, headers=headers)
+    for path, sent in ((f"/moments/{ADAS}/review", reject(site)), ("/account/everywhere", {})):
+        answer = carl.post(path, data=sent, headers=headers)
         assert answer.status_code == (303 if control == "off" else 403)
     assert state(site) == ("rejected" if control == "off" else "pending")
     assert site.access.sessions.count(site.id_of("Carl")) == (0 if control == "off" else 1)
@@ -61,7 +71,7 @@ def test_another_site_can_not_log_a_browser_in(control: str, site: Town, monkeyp
 def test_a_program_with_a_token_needs_no_browsers_headers(site: Town) -> None:
     token = site.access.tokens.make(site.id_of("Carl"), "script", [TokenScope.REVIEW])
     headers = {"Authorization": f"Bearer {token}", "Sec-Fetch-Site": ""}
-    answer = site.visitor().post(f"/api/samples/{ADAS}/review", json={"action": "reject"}, headers=headers)
+    answer = site.visitor().post(f"/api/samples/{ADAS}/review", json=reject(site), headers=headers)
     assert answer.status_code == 200
 
 

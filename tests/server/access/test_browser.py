@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from server.access.person import Role
@@ -42,7 +43,7 @@ def test_an_admin_joins_logs_in_with_a_code_and_invites_by_keyboard_alone(site: 
             page.keyboard.type(text)
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Moments to review")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Flagged by Ada")
         page.get_by_role("button", name="Log out").press("Enter")
         expect(page.get_by_role("status")).to_have_text("You are logged out.")
         page.goto(f"{url}/people")
@@ -53,12 +54,13 @@ def test_an_admin_joins_logs_in_with_a_code_and_invites_by_keyboard_alone(site: 
         page.get_by_role("button", name="Make an invitation").press("Enter")
         expect(page.get_by_role("img", name="QR code with the link")).to_be_visible()
         assert re.fullmatch(rf"{url}/join/[\w-]{{43}}", page.locator(".secret").inner_text())
-        for path in ("/people", "/account", "/account/code", "/"):
+        for path in ("/login", "/people", "/account", "/account/code", "/"):
             page.goto(f"{url}{path}")
             if path == "/people":
                 page.get_by_text("Change").first.click()
             page.screenshot(path=tmp_path / f"phone{path.replace('/', '-')}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+            assert Axe().run(page).response["violations"] == [], path
             if path != "/":
                 assert page.evaluate(SMALL.replace("TARGET", str(TARGET_PX))) == [], path
         plain = browser.new_context(java_script_enabled=False).new_page()

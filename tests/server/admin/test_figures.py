@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,11 @@ from server.admin.health import HealthFacts, HealthLevel
 from server.admin.nights import NightRun
 from server.admin.storage import StorageDay
 from server.database import store as db
+from server.dataset import row_log
 from server.dataset.sample_row import SampleRow
 from server.identity.claims import DeviceSummary
 from server.releases.registry import RegisteredModel
+from server.review import figures
 from server.review.stats import Group, ReviewedShare
 from shared.messages import Status, to_dict
 
@@ -88,13 +91,20 @@ def test_weeks_models_nights_and_corrections_are_counted(tmp_path: Path) -> None
         NightRun(2, NOW + 5, NOW + 6, "", "", "skipped", "", ("too few",)),
         NightRun(1, NOW, NOW + 1, "", "", "refused", "n2", ("worse",)),
     )
+    later = NOW + 7 * DAY_S
     rows = [
         row(1, right=True, correction_id="c1", split="train"),
-        row(2, right=False, week_no=1, correction_id="c2", split="train", model_version="n2"),
+        row(2, right=False, timestamp=later + 60, correction_id="c2", split="train", model_version="n2"),
         row(3, right=True, week_no=1, correction_id="c3", split="held_out"),
         row(4, right=True, week_no=1, flags=("wearer",)),
     ]
-    found = better.progress(rows, [made], runs, taught={"s1#1"}, champion="n2")
+    with closing(db.open_store(tmp_path)) as store:
+        with store.writing() as connection:
+            for one in rows:
+                row_log.propose_split(connection, one.walk_id, one.split, now_s=NOW)
+                row_log.insert_row(connection, one, now_s=later + 60)
+        counted = figures.course(store)
+    found = better.progress(counted, [made], runs, taught={"s1#1"}, champion="n2")
     assert [(group.audit.right, group.audit.judged) for group in found.weeks] == [(1, 1), (1, 2)]
     assert [group.name for group in found.models] == ["m1", "n2"]
     assert [(night.outcome, night.lost, night.corrections) for night in found.nights] == [

@@ -155,16 +155,16 @@ def test_the_page_offers_it_as_the_teachers_and_a_person_teaches_it(house: House
     proposals.keep(house.store, house.dataset, both, now_s=2.0)
     with served(create_app(house.store, house.dataset, clock=house.clock, model=lambda: None)) as site:
         offered, silent, same = (ask(f"{site}/moments/{ID.format(n)}").text for n in range(3))
-        assert "Teach what the teacher would say: “Stop, vehicle ahead.”" in offered
-        assert "a detector, a network on this server, 90 % sure" in offered
+        assert "a detector on this server, 90 % sure" in offered
+        assert "a detector, a network on this server, would say <q>Stop, vehicle ahead.</q>, 90 % sure." in offered
         for text in (silent, same):
             Page(text)
-            assert "What the teacher would say" in text
-            assert "Teach what the teacher would say" not in text
+            assert "a detector, a network on this server, would say" in text
+            assert "Stop, vehicle ahead." not in text.partition("<datalist")[0]
         row = newest(house, ID.format(0))
         taken = submit(site, row.sample_id, action="edit", text=row.teacher_wording, row_id=row.row_id)
         assert taken.status in (200, 303)
-        assert "What the teacher would say" not in ask(f"{site}/moments/{ID.format(0)}").text
+        assert "a detector" not in ask(f"{site}/moments/{ID.format(0)}").text
     row = newest(house, ID.format(0))
     assert (row.ground_truth, row.source, row.was_correct) == ("Stop, vehicle ahead.", "caregiver", False)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from server.access.person import Person, Role
 from server.database import store as db
 from server.review import decisions, leases, marks, near, proposed, searching
 from server.review.ranking import Ranking
@@ -65,8 +66,8 @@ def found(house: House, **wanted: Any) -> list[int]:
         ({"words": "100%_"}, []),
         ({"since": 1_700_000_000.0 - DAY_S}, [0, 1, 2, 4]),
         ({"until": 1_700_000_000.0 + 2}, [0, 3]),
-        ({"wearers": frozenset({"Bea"})}, [1]),
-        ({"wearers": frozenset()}, []),
+        ({"seen_by": Person("Ben", Role.CAREGIVER, frozenset({"Bea"}))}, [1]),
+        ({"seen_by": Person("Ben", Role.CAREGIVER, frozenset())}, []),
         ({"thing": "obstacle", "wearer": "Bea"}, []),
     ],
 )

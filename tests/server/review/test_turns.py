@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from server.access.person import Person, Role
 from server.review import leases, marks, searching, turns
 from server.review.leases import LEASE_S
 from server.review.searching import MomentFilter
@@ -80,7 +81,7 @@ def test_what_was_skipped_comes_after_the_rest_the_longest_skipped_first_and_aft
 def test_a_turn_is_of_the_filter(desk: House) -> None:
     desk.send_all([moment(0, wearer="Ada"), moment(1, wearer="Bea"), moment(2, wearer="Bea")])
     assert held(desk, "Ana", wanted=MomentFilter(wearer="Ada")) == name(0)
-    assert held(desk, "Ben", wanted=MomentFilter(wearers=frozenset({"Ada"}))) == ""
+    assert held(desk, "Ben", wanted=MomentFilter(seen_by=Person("Ben", Role.CAREGIVER, frozenset({"Ada"})))) == ""
 
 
 def test_threads_that_ask_at_once_never_hold_one_moment(desk: House) -> None:

@@ -7,7 +7,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -15,7 +15,10 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.web.person import Person
 from tests.server.dataset.moments import House, moment, sound, spoken
 
 START_WITHIN_S = 30.0
@@ -44,6 +47,26 @@ def correct(house: House, chunk_id: str, *, n: int, transcript: str, proposal: s
     house.merge.put_transcript(
         "pi-1", said.record.correction_id, transcript=transcript, confidence=confidence, proposal=proposal
     )
+
+
+class _AskedAs:
+    """In the place of a log-in: says who asks, behind the entry (server.web.entry), which would say that it is whoever
+    sits at the machine."""
+
+    def __init__(self, app: ASGIApp, who: Callable[[Scope], Person | None]) -> None:
+        self._app, self._who = app, who
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        who = self._who(scope) if scope["type"] == "http" else None
+        if who is not None:
+            scope.setdefault("state", {})["person"] = who
+        await self._app(scope, receive, send)
+
+
+def asked_as(app: FastAPI, who: Callable[[Scope], Person | None]) -> FastAPI:
+    """The application, asked by people without an account. who: None = whoever sits at the machine"""
+    app.user_middleware.append(Middleware(_AskedAs, who=who))  # the innermost; `add_middleware` puts outermost
+    return app
 
 
 class _Server(uvicorn.Server):

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server import config as server_config
 from server.admin import nights
+from server.consent.settings import ConsentSettings
 from server.identity.authority import Authority
+from server.privacy import deletion
+from server.privacy.blurring import PeopleFinder
+from server.privacy.desk import PrivacyDesk
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from server.telling import people
@@ -26,7 +29,7 @@ from shared.clock import ManualClock
 from shared.errors import ConfigError
 from shared.messages import Status
 from tests.server.dataset.moments import House
-from tests.server.web.serving import Answer, ask, seed, served
+from tests.server.web.serving import Answer, ask, asked_as, seed, served
 from tests.shared.bundle.bundles import contents, make_bundle
 
 NOW_S = 1_795_200_000.0
@@ -41,18 +44,6 @@ GATE = {
          "leads_to": "", "figures": {"lost": 0}, "interval": [0.1, None], "bound": 0, "cases": 7, "walks": 3}
     ],
 }  # fmt: skip
-
-
-class As:
-    """ASGI middleware: every request is this person's, as accounts will make it."""
-
-    def __init__(self, app: ASGIApp, who: list[Person]) -> None:
-        self._app, self._who = app, who
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._who:
-            scope.setdefault("state", {})["person"] = self._who[0]
-        await self._app(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +99,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
     house.merge.put_status("pi-1", status)
     watching = watch(registry, house.dataset, server_config.load(house.home), clock, lambda: False)
     watching.desk.watched.claims.add("pi-1")
+    port = deletion.port_of(house.home, house.store, house.dataset, clock, house.merge)
+    privacy = PrivacyDesk(port, ConsentSettings(), lambda: PeopleFinder(()))
     who: list[Person] = []
-    app = create_app(house.store, house.dataset, clock=clock, model=registry.champion, desk=watching.desk)
-    app.add_middleware(As, who=who)
+    app = create_app(
+        house.store, house.dataset, clock=clock, model=registry.champion, desk=watching.desk, privacy=privacy
+    )
+    asked_as(app, lambda _: who[0] if who else None)
     with served(app) as url:
         yield AdminSite(url, house, registry, watching, who)
     house.close()

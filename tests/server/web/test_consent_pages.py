@@ -8,7 +8,6 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.consent import register
 from server.consent.register import ConsentAnswer
@@ -21,25 +20,13 @@ from server.review import decisions
 from server.web.app import create_app
 from server.web.person import ALONE, Person, Role
 from tests.server.dataset.moments import House, moment
-from tests.server.web.serving import Answer, ask, served
+from tests.server.web.serving import Answer, ask, asked_as, served
 
 EVE = Person("Eve", Role.CAREGIVER)
 ADA = Person("ada", Role.WEARER, frozenset({"Ada"}))
 NAME = moment(0).record.chunk_id
-
-
-class AsSomebody:
-    """Middleware that says who asks, as the accounts will."""
-
-    who: Person = ALONE
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope.setdefault("state", {})["person"] = AsSomebody.who
-        await self._app(scope, receive, send)
+ASKS = [ALONE]
+"""Who asks: the last."""
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +45,18 @@ def url(house: House, desk: PrivacyDesk) -> Iterator[str]:
     for n, wearer in enumerate(("Ada", "Ada", "Ben / Co")):
         house.send(moment(n, wearer=wearer, walk_id=f"walk-{n}"))
     app = create_app(house.store, house.dataset, clock=house.clock, privacy=desk)
-    app.add_middleware(AsSomebody)
+    asked_as(app, lambda _: ASKS[-1])
     with served(app) as address:
         yield address
-    AsSomebody.who = ALONE
 
 
 @contextmanager
 def asking(who: Person) -> Iterator[None]:
-    AsSomebody.who = who
+    ASKS.append(who)
     try:
         yield
     finally:
-        AsSomebody.who = ALONE
+        ASKS.pop()
 
 
 def post(url: str, **values: str) -> Answer:

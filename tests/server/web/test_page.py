@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
 import pytest
-from starlette.requests import Request
-from starlette.responses import Response
 
 from server.evaluation.measures import Proportion
 from server.releases.sheet import ModelSheet, rows_of
@@ -31,6 +29,7 @@ from tests.server.web.serving import (
     PUZZLING,
     Answer,
     ask,
+    asked_as,
     correct,
     post_json,
     seed,
@@ -223,12 +222,7 @@ def test_a_person_sees_only_their_wearers_moments_on_every_page(house: House) ->
     house.send(moment(9, wearer="Ben", raw_output="Stop, curb ahead.", walk_id="walk-1"))
     bens = "pi-1-b00t-000009"
     app = create_app(house.store, house.dataset, clock=house.clock)
-
-    @app.middleware("http")
-    async def as_ada(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.person = Person("Ada", wearers=frozenset(("Ada",)))
-        return await call_next(request)
-
+    asked_as(app, lambda _: Person("Ada", wearers=frozenset(("Ada",))))
     with served(app) as site:
         assert ask(f"{site}/moments/{CORRECTED}").status == 200
         for path in ("", "/alike", "/review", "/mark", "/comment", "/assign", "/where"):

@@ -7,14 +7,24 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.review import searching
 from server.web.app import create_app
 from server.web.person import Person, Role
 from shared import vocabulary
 from tests.server.dataset.moments import House, moment
-from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, Answer, ask, post_json, seed, served
+from tests.server.web.serving import (
+    AUDITED,
+    CORRECTED,
+    FLAGGED,
+    PUZZLING,
+    Answer,
+    ask,
+    asked_as,
+    post_json,
+    seed,
+    served,
+)
 
 PEOPLE = {
     "Ana": Person("Ana"),
@@ -25,25 +35,12 @@ PEOPLE = {
 Call = Callable[..., Answer]
 
 
-class _Named:
-    """In the place of the log-in: a header says who asks."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            who = dict(scope["headers"]).get(b"x-who", b"Ana").decode()
-            scope.setdefault("state", {})["person"] = PEOPLE[who]
-        await self._app(scope, receive, send)
-
-
 @pytest.fixture
 def people(house: House) -> Iterator[str]:
     """The address of a server with four moments, at which several people work."""
     seed(house)
     app: FastAPI = create_app(house.store, house.dataset, clock=house.clock)
-    app.add_middleware(_Named)
+    asked_as(app, lambda scope: PEOPLE[dict(scope["headers"]).get(b"x-who", b"Ana").decode()])
     with served(app) as url:
         yield url
 
