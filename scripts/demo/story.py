@@ -204,7 +204,7 @@ def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_merged(caregiver: Caregiver, walk_report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The server's samples: all chunks of a walk there and its corrections transcribed, or ten minutes gone."""
+    """The server's samples: all chunks of a walk there with its corrections, or ten minutes gone."""
     deadline = time.monotonic() + 600
     while True:
         samples = caregiver.samples()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from tests.pulse import until
 
 DEVICE = "dev-1"
 TAUGHT = "cone"
+HEARD_S = 240
+"""The recogniser takes half a minute of a core to load its models."""
 # As the demo: waiting threads sleep instead of spinning, several processes share the cores.
 ENV = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
 PATIENCE = float(os.environ.get("WAYCUE_PATIENCE", "1"))
@@ -200,14 +202,23 @@ class Site:
         return [json.loads(line) for line in (self.home / "dataset" / "metadata.jsonl").read_text().splitlines()]
 
     def wait_merged(self, done: Done) -> dict[str, dict[str, Any]]:
-        """Until all that a walk flagged is on the review page, and its corrections were listened to."""
+        """Until all that a walk flagged is on the review page, and its corrections with it."""
         flagged, corrections = set(done.report["flagged"]), set(done.report["corrections"])
 
         def there() -> bool:
             samples = self.samples()
             return flagged <= set(samples) and corrections <= {one["correction_id"] for one in samples.values()}
 
-        until(there, "merged chunks and heard corrections", timeout_s=90)
+        until(there, "merged chunks and corrections", timeout_s=90)
+        return self.samples()
+
+    def wait_heard(self, corrections: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Until the recogniser understood words in these, which have such. Its process loads two models first."""
+
+        def heard() -> bool:
+            return set(corrections) <= {one["correction_id"] for one in self.samples().values() if one["transcript"]}
+
+        until(heard, "heard corrections", timeout_s=HEARD_S)
         return self.samples()
 
 

@@ -52,6 +52,7 @@ def test_the_whole_loop(taught_site: Site, broker: BrokerChild, film: Film, tmp_
     assert first.version == starter == slot_version(site.state)
     samples = site.wait_merged(first)
     _merged_exactly_once(site, first, samples)
+    samples = site.wait_heard(first.report["corrections"])
     _corrections_were_heard(samples, film)
     _review(site, film)
 

@@ -18,6 +18,16 @@ from tests.house.tree import python_files
 Opened = Callable[..., tuple[io.StringIO, ManualClock]]
 
 
+@pytest.fixture(autouse=True)
+def fresh_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web server that ran before in this process may have left its own levels and handlers behind."""
+    for name in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        for what, value in (("level", logging.NOTSET), ("propagate", True), ("handlers", []), ("filters", [])):
+            monkeypatch.setattr(logger, what, value)
+        logger.manager._clear_cache()  # type: ignore[attr-defined]  # of which levels are enabled
+
+
 @pytest.fixture
 def opened() -> Iterator[Opened]:
     """Sets the log up as a setting says; afterwards everything is as before."""
