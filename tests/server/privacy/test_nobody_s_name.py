@@ -16,4 +16,4 @@ def test_without_a_name_nothing_is_planned_to_go(name: str, house: House) -> Non
         for plan in (plans.of_wearer, plans.of_walk):
             with pytest.raises(Refused, match="There is no"):
                 plan(connection, "")
-        assert len(plans.of_wearer(connection, name if name else "pi-2").moments) == 1
+        assert len(plans.of_wearer(connection, name or "pi-2").moments) == 1
