@@ -28,14 +28,21 @@ MOST_INTEGER = 2**63
 
 def damage(dataset: Dataset, home: Path, *, repair: bool, to: Told = nobody) -> list[HomeFinding]:
     """Lines that cannot be read. A repair keeps the old file in quarantine and writes one of the others."""
-    with dataset.still():  # whoever writes a line has ended it: what is torn now is torn for good
-        sizes = {log: log.stat().st_size for log in (dataset.log, dataset.records) if log.exists()}
     findings = []
-    for log, size in sizes.items():
+    for log, size in _sizes(dataset).items():
         bad, torn = _read(log, size, _row if log == dataset.log else _fact, to)
         findings += [_torn(log, repair=repair)] if torn else []
         findings += _damaged(home, log, bad, repair=repair)
     return findings
+
+
+def _sizes(dataset: Dataset) -> dict[Path, int]:
+    """Log → its bytes, while nobody writes: whoever began a line has ended it, and what is torn now is torn for good.
+    A home into which nothing was merged has no folder, and none is made."""
+    if not dataset.folder.is_dir():
+        return {}
+    with dataset.still():
+        return {log: log.stat().st_size for log in (dataset.log, dataset.records) if log.exists()}
 
 
 def _torn(log: Path, *, repair: bool) -> HomeFinding:
