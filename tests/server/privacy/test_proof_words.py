@@ -20,5 +20,7 @@ def test_a_blurred_moment_was_not_deleted() -> None:
 
 
 def test_a_deleted_one_was() -> None:
-    assert told("moment", records=2).startswith("Deletion 3: 1 moment and 2 records were deleted by 1970-01-01 00:00:00")
+    assert told("moment", records=2).startswith(
+        "Deletion 3: 1 moment and 2 records were deleted by 1970-01-01 00:00:00"
+    )
     assert told("walk", moments=2, records=1).startswith("Deletion 3: 2 moments and 1 record were deleted by")
