@@ -28,6 +28,7 @@ class Started:
     """From its first instruction to the first page."""
     first_answer_cpu_s: float
     """Of its own processor time: what is left where nobody else works."""
+    broker: BrokerChild
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def served(home: Path, folder: Path) -> Iterator[Started]:
         try:
             _first_answer(process, port)
             took_s = time.monotonic() - began_s
-            yield Started(process.pid, port, took_s, cpu_s(process.pid))
+            yield Started(process.pid, port, took_s, cpu_s(process.pid), broker)
         finally:
             process.terminate()
             process.wait(60)

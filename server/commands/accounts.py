@@ -140,7 +140,8 @@ def _invite(options: argparse.Namespace) -> int:
         token = access.invitations.invite(Role(options.role), wearers, by=_OPERATOR, hours=options.hours)
         access.audit.note(_OPERATOR, "let in", detail=f"invited: {options.role}")
     who = "all wearers" if wearers is None else ", ".join(sorted(wearers))
-    return _print_link(options, token, f"Whoever opens this link becomes a {options.role}, for {who}")
+    role = f"{'an' if options.role == 'admin' else 'a'} {options.role}"
+    return _print_link(options, token, f"Whoever opens this link becomes {role}, for {who}")
 
 
 def _reset(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ class Proof:
 
     id: int
     what: str
-    """moment, walk, wearer or age."""
+    """moment, walk, wearer, age or blur."""
     by: str
     begun_at: float
     ended_at: float
@@ -60,7 +60,7 @@ def from_dict(value: Any) -> Proof:
 def in_words(proof: Proof) -> list[str]:
     """The proof, to be printed or read aloud, a sentence for each thing."""
     ended = f"{datetime.fromtimestamp(proof.ended_at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    lines = [f"Deletion {proof.id}: {proof.moments} moments and {proof.records} records were deleted by {ended}."]
+    lines = [f"Deletion {proof.id}: {_done(proof)} by {ended}."]
     lines.append(f"SHA-256 of their ids: {proof.ids_sha256}.")
     lines += _counted("Rows of the database", proof.rows)
     lines += _counted("Files", proof.files)
@@ -72,6 +72,17 @@ def in_words(proof: Proof) -> list[str]:
     found = "nothing of it is" if proof.checked else "SOMETHING OF IT IS STILL"
     lines.append(f"Looked through afterwards: {found} in the database, the logs and the files of the dataset.")
     return [*lines, *(f"Left: {line}" for line in proof.left)]
+
+
+def _done(proof: Proof) -> str:
+    moments = _several(proof.moments, "moment")
+    if proof.what == "blur":
+        return f"Pictures and clips of {moments} were replaced by blurred ones, and those before them were removed"
+    return f"{moments} and {_several(proof.records, 'record')} were deleted"
+
+
+def _several(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> Sequence[str]:

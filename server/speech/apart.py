@@ -100,6 +100,8 @@ class ApartTranscriber:
                 return self._answered(question)
             except (OSError, MessageError) as error:
                 status = self._end()
+                if self._closed:  # it was ended: the sound is not to blame, and waits for the next start
+                    raise Transient("Nobody listens any more.") from error
                 logger.warning("The recogniser's process failed on a sound (%s, status %s).", error, status)
                 if number == TRIES - 1:
                     raise MediaError(f"The recogniser failed {TRIES} times on this sound ({error}).") from error

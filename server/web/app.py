@@ -31,6 +31,7 @@ from server.web import (
     installable,
     media,
     moments_page,
+    no_database,
     page,
     people_page,
     review_api,
@@ -141,9 +142,9 @@ def _answer_errors(app: FastAPI, pages: PageRenderer) -> None:
         return answer(request, 500, str(error))
 
     @app.exception_handler(SQLAlchemyError)
-    async def no_database(request: Request, error: SQLAlchemyError) -> Response:
+    async def not_kept(request: Request, error: SQLAlchemyError) -> Response:
         logger.error("The database did not answer %s.", request.url.path, exc_info=error)
-        return answer(request, 503, "The server's database did not answer. Wait a moment and try again.")
+        return answer(request, 503, no_database.in_words(error))
 
     @app.exception_handler(OSError)
     async def not_written(request: Request, error: OSError) -> Response:

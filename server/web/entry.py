@@ -29,7 +29,7 @@ from server.access.accounts import PersonAccount
 from server.access.person import ALONE, Person
 from server.access.service import Access
 from server.access.tokens import TokenScope
-from server.web import cookies, permits, person, review
+from server.web import cookies, no_database, permits, person, review
 from server.web.guard import SAFE_METHODS
 from server.web.permits import MEDIA, MOMENT, AskedRoute, Permit
 
@@ -83,7 +83,7 @@ class Entry:
             verdict = await run_in_threadpool(self.judge, request)
         except SQLAlchemyError as error:
             logger.error("The database did not say who asks for %s.", scope["path"], exc_info=error)
-            verdict = TurnedAway(503, "The server's database did not answer. Wait a moment and try again.")
+            verdict = TurnedAway(503, no_database.in_words(error))
         if isinstance(verdict, TurnedAway):
             with _shown_to(verdict.person):
                 refusal = self._refusal(request, verdict)

@@ -113,7 +113,7 @@ def test_a_wearer_answers_for_themselves_and_deletes_what_is_theirs(url: str, ho
         assert decisions.get(house.store, NAME) is not None
         done = post(f"{url}/moments/{NAME}/delete")
         assert (done.status, done.headers["Location"]) == (303, "/deletions/1")
-        assert "Deletion 1: 1 moments and 1 records were deleted" in ask(f"{url}/deletions/1").text
+        assert "Deletion 1: 1 moment and 1 record were deleted" in ask(f"{url}/deletions/1").text
         assert decisions.get(house.store, NAME) is None
         assert post(f"{url}/moments/{moment(2).record.chunk_id}/delete").status == 403
 
