@@ -103,7 +103,9 @@ def test_the_stages_told_are_those_of_a_night() -> None:
     """A stage that the table does not know would send the bar back to its beginning."""
     import re
 
-    sources = "".join((ROOT / "server" / name).read_text() for name in ("learn/nightly.py", "learn/bundles.py", "learn/lora.py"))
+    sources = "".join(
+        (ROOT / "server" / name).read_text() for name in ("learn/nightly.py", "learn/bundles.py", "learn/lora.py")
+    )
     judged = (ROOT / "server/gate/judge.py").read_text()
     named = re.findall(r'stage\("([^"]+)"', sources + judged)
     named += re.findall(r'stage\("([^"]+)" if \w+ is \w+ else "([^"]+)"', sources)[0]
