@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from server.privacy import proof
-from server.privacy.proof import Proof
 
 
-def told(what: str, **more: int) -> str:
-    values = {"moments": 1, "records": 0, **more}
-    made = Proof(id=3, what=what, by="Eve", begun_at=0.0, ended_at=0.0, ids_sha256="", checked=True, **values)
-    return " ".join(proof.in_words(made))
+def told(what: str, *, moments: int = 1, records: int = 0) -> str:
+    counts = {"moments": moments, "records": records}
+    made = {"id": 3, "what": what, "by": "Eve", "begun_at": 0.0, "ended_at": 0.0, "ids_sha256": "", "checked": True}
+    return " ".join(proof.in_words(proof.from_dict({**made, **counts})))
 
 
 def test_a_blurred_moment_was_not_deleted() -> None:
