@@ -85,7 +85,7 @@ def test_of_two_who_decide_at_once_in_two_processes_one_is_refused(desk: House) 
 def test_of_many_threads_that_read_the_same_row_one_wins(desk: House) -> None:
     desk.send(moment(0, raw_output=CONE))
     read, start = row_of(desk, name(0)).row_id, threading.Barrier(6)
-    texts = [f"Caution, {thing} ahead." for thing in ("bin", "pole", "bench", "bicycle", "dog", "barrier")]
+    texts = [f"Caution, {thing} ahead." for thing in ("bin", "pole", "furniture", "bollard", "person", "barrier")]
 
     def one(text: str) -> bool:
         store, dataset = open_store(desk.home), folder.Dataset(desk.home / "dataset")
