@@ -215,14 +215,14 @@ def test_a_flood_of_header_fields_is_refused(control: str, house: House, monkeyp
 
 @CONTROL
 def test_nonsense_does_not_fill_the_log(
-    control: str, house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    control: str, house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if control == "off":
         monkeypatch.setattr(LogRation, "filter", lambda *_: True)
     with page(house) as port:
         for _ in range(60):
             assert said(port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
-    lines = capsys.readouterr().err.count("Invalid HTTP")
+    lines = caplog.text.count("Invalid HTTP")
     assert lines == 60 if control == "off" else 0 < lines <= connections.LOG_BURST + 1
 
 
