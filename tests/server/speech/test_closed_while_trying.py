@@ -16,13 +16,13 @@ from tests.pulse import until
 
 # Ends at once the first time; then is silent until it is killed.
 CHILD = """
-import pathlib, sys, time
+import pathlib, signal, sys
 tries = pathlib.Path(sys.argv[1])
 if not tries.exists():
     tries.touch()
     raise SystemExit(3)
 tries.with_suffix(".second").touch()
-time.sleep(600)
+signal.pause()
 """
 
 
