@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.site import ENV
 from tests.paths import ROOT
 from tests.pulse import until
@@ -28,6 +30,7 @@ def processes_about(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_the_demo_and_every_process_it_started(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     with subprocess.Popen(

@@ -76,6 +76,7 @@ def exported(network: SsdMobileNet, labels: tuple[str, ...], folder: Path) -> tu
     return full, small
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not STREETS.is_dir(), reason=f"{STREETS} is absent")
 def test_int8_boxes_lie_on_those_of_float32_and_hazards_are_told_as_well(
     network: SsdMobileNet, labels: tuple[str, ...], tmp_path: Path
