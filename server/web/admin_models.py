@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query
@@ -14,7 +14,7 @@ from server.gate.evidence import GateDecision, of_dict
 from server.gate.wearer_days import DaysResult
 from server.releases.registry import PREVIOUS, RegisteredModel
 from server.releases.rollout_requests import RolloutRequest
-from server.releases.rollout_rules import RolloutState
+from server.releases.rollout_rules import Rollout, RolloutState
 from server.releases.sheet import sheet_of
 from server.web.admin_desk import DONE_MOST, AdminDesk, back, when
 from server.web.page import PageRenderer
@@ -153,11 +153,24 @@ def _add_rollouts(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> No
 
     @routes.post("/models/{version}/rollout/{step}")
     def change(version: str, step: str, why: Why = "") -> Response:
-        steps = {"advance": desk.rollouts.advance, "halt": desk.rollouts.halt, "finish": desk.rollouts.finish}
-        if step not in steps:
+        take = _step(desk, step)
+        if take is None:
             return pages.trouble(404, "A rollout is advanced, halted or finished.")
         try:
-            after = steps[step](version, why=why.strip())
+            after = take(version, why=why.strip())
         except (Refused, BundleError) as error:
             return _list(pages, desk, error=str(error), status=409)
         return back(HERE, f"The rollout of {version}: {after.state}, {after.percent} %.")
+
+
+def _step(desk: AdminDesk, name: str) -> Callable[..., Rollout] | None:
+    """What takes a rollout on, None for another name."""
+    match name:
+        case "advance":
+            return desk.rollouts.advance
+        case "halt":
+            return desk.rollouts.halt
+        case "finish":
+            return desk.rollouts.finish
+        case _:
+            return None

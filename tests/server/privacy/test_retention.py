@@ -87,9 +87,9 @@ def test_the_command_says_and_does_it(house: House) -> None:
     assert server(house.home, "consent", "set", "Ada", "--days", "5", "--as", "Eve").returncode == 0
     assert "1 moments are due now" in server(house.home, "consent", "retention", "--dry-run").stdout
     assert len(house.dataset.rows()) == 1
-    assert "Deletion 1: 1 moments" in server(house.home, "consent", "retention").stdout
+    assert "Deletion 1: 1 moment" in server(house.home, "consent", "retention").stdout
     assert house.dataset.rows() == []
-    assert "Deletion 1: 1 moments" in server(house.home, "consent", "proofs").stdout
+    assert "Deletion 1: 1 moment" in server(house.home, "consent", "proofs").stdout
 
 
 def test_what_is_written_down_of_a_wearer_is_told(house: House) -> None:
