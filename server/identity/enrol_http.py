@@ -117,7 +117,6 @@ class EnrolmentService:
         listener = _listen(self._address, self._clock)
         config = uvicorn.Config(
             self._app,
-            log_level="error",
             log_config=None,  # uvicorn's own would take the page's lines past the ration (server.logs)
             ws="none",
             lifespan="off",

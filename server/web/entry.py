@@ -119,10 +119,9 @@ class Entry:
         if not self._access.has_accounts:
             return self._before_accounts(request, asked)
         account, scopes = self._who(request)
-        if account is not None:
-            account = replace(account, person=replace(account.person, consents=self._access.consents()))
         if account is None:
             return MayPass(None) if asked is not None and asked.permit.least is None else TurnedAway(401, LOG_IN)
+        account = replace(account, person=replace(account.person, consents=self._access.consents()))
         if asked is None:
             return TurnedAway(404, NOT_THERE, account.person)
         return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)
