@@ -3,29 +3,20 @@ by keyboard and without JavaScript."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from server import config as server_config
+from tests.server.web.browsing import TARGET_PX, needs_chromium
 from tests.server.web.test_admin import PAGES, AdminSite, site
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM, TARGET_PX
 
 __all__ = ["site"]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 ALL_PAGES = (*(f"/admin{path}" for path in PAGES), "/people", "/wearers", "/wearers/Ada", "/deletions")

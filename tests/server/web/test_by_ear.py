@@ -19,8 +19,8 @@ from server.web import ear_words, view
 from server.web.ear_words import EarKind
 from shared.wav import decode_sound
 from tests.server.dataset.moments import House
+from tests.server.web.browsing import ARGUMENTS, CHROMIUM
 from tests.server.web.serving import CORRECTED, FLAGGED, PUZZLING, ask, correct, post_json
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM
 
 needs_ears = pytest.mark.skipif(
     CHROMIUM is None or shutil.which("espeak-ng") is None, reason="Chromium or espeak-ng is not installed"
