@@ -77,7 +77,7 @@ def _list(pages: PageRenderer, home: Path, *, done: str = "", error: str = "", s
     except ConfigError as wrong:
         everybody, trouble = {}, str(wrong)
     listed = {
-        name: (person, [send.service(url) for url in person.urls], person.kinds or tuple(NewsKind))
+        name: (person, list(map(send.service, person.urls)), [KINDS[NewsKind(kind)] for kind in person.kinds or KINDS])
         for name, person in everybody.items()
     }
     return pages.render(

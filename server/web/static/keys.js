@@ -96,8 +96,11 @@ window.waycue = window.waycue || {};
 
   // ---- times in the reader's zone
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
+  const exact = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
   window.waycue.times = (root) => {
-    for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      time.textContent = ("seconds" in time.dataset ? exact : format).format(new Date(time.dateTime));
+    }
   };
   window.waycue.times(document);
 })();

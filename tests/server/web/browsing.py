@@ -69,3 +69,41 @@ def field(page: Page) -> Any:
 def shown(page: Page, sample_id: str) -> None:
     """Wait until this is the moment on the page."""
     expect(page.locator(f"#moment-{sample_id}")).to_be_visible()
+
+
+def covered(page: Page) -> list[str]:
+    """Headings and controls that something else lies upon: a finger or a mouse would not reach them."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('main h1, main h2, main h3, a[href], button, input, select, summary')]
+            .filter(e => e.checkVisibility() && !e.closest('.sr, .skip') && e.type !== 'hidden')
+            .filter(e => {
+                e.scrollIntoView({ block: 'center', behavior: 'instant' });
+                const box = [...e.getClientRects()].find(one => one.width > 0 && one.height > 0);
+                if (!box) return false;
+                const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+                return !hit || !(e.contains(hit) || hit.contains(e));
+            }).map(e => e.outerHTML.slice(0, 120))"""
+    )
+    return found
+
+
+def broken_words(page: Page) -> list[str]:
+    """Words of buttons, keys and heads of tables that stand on several lines, a few letters on each."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('button, .button, kbd, thead th')].filter(e => e.checkVisibility())
+            .flatMap(e => {
+                const texts = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), words = [];
+                while (texts.nextNode()) {
+                    const node = texts.currentNode;
+                    if (node.parentElement.closest('.sr')) continue;
+                    for (const { 0: word, index } of node.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+                        const range = document.createRange();
+                        range.setStart(node, index);
+                        range.setEnd(node, index + word.length);
+                        if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) words.push(word);
+                    }
+                }
+                return words;
+            })"""
+    )
+    return found

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from server import config as server_config
-from tests.server.web.browsing import TARGET_PX, needs_chromium
+from tests.server.web.browsing import TARGET_PX, broken_words, covered, needs_chromium
 from tests.server.web.test_admin import PAGES, AdminSite, site
 
 __all__ = ["site"]
@@ -51,6 +51,8 @@ def test_nothing_is_cut_off_targets_are_large_and_headings_go_down_step_by_step(
             TARGET_PX,
         )
         assert small == [], path
+        assert covered(page) == [], path
+        assert broken_words(page) == [], path
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea, svg[role]')]
                 .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim()

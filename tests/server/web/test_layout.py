@@ -14,7 +14,7 @@ from server.review import decisions, marks
 from server.review.decisions import ReviewDecision
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
-from tests.server.web.browsing import TARGET_PX, NewPage, field, needs_chromium
+from tests.server.web.browsing import TARGET_PX, NewPage, broken_words, covered, field, needs_chromium
 from tests.server.web.serving import PUZZLING
 
 pytestmark = needs_chromium
@@ -69,6 +69,8 @@ def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, house: Hou
             ".map(e => e.textContent)"
         )
         assert cut == [], "a button is as wide as its longest word, at least"
+        assert broken_words(page) == [], path
+        assert covered(page) == [], path
         small = page.evaluate(
             """least => [...document.querySelectorAll(
                     'a, button, select, summary, input:not([type=hidden]):not([type=checkbox]), audio')]
