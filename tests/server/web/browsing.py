@@ -100,7 +100,8 @@ def broken_words(page: Page) -> list[str]:
                         const range = document.createRange();
                         range.setStart(node, index);
                         range.setEnd(node, index + word.length);
-                        if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) words.push(word);
+                        const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+                        if (lines.size > 1) words.push(word);
                     }
                 }
                 return words;
