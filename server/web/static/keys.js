@@ -96,10 +96,13 @@ window.waycue = window.waycue || {};
 
   // ---- times in the reader's zone
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
-  const exact = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+  const exact = {
+    seconds: new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "medium" }), // moments are 2 s apart
+    time: new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }),
+  };
   window.waycue.times = (root) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
-      time.textContent = ("seconds" in time.dataset ? exact : format).format(new Date(time.dateTime));
+      time.textContent = (exact[time.dataset.shown] || format).format(new Date(time.dateTime));
     }
   };
   window.waycue.times(document);
