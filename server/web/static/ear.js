@@ -44,13 +44,17 @@
       player.onended = () => resolve(true);
       player.onerror = () => resolve(false);
       player.onpause = () => mine !== turn && resolve(false);
-      player.ontimeupdate = () => {
-        if (mine === turn && ["proposal", "deletion"].includes(part.kind) && player.currentTime >= HEARD_S) heard.add(part.kind);
-      };
+      player.ontimeupdate = () => mine === turn && wasHeard(part.kind);
       player.src = part.sound;
       player.playbackRate = rate;
       player.play().catch(() => resolve(false));
     });
+  }
+  // Whether so much of such a part was heard that it may be answered; also what is being played now counts.
+  function wasHeard(kind) {
+    const enough = ["proposal", "deletion"].includes(kind) && playing?.kind === kind && player.currentTime >= HEARD_S;
+    if (enough) heard.add(kind);
+    return heard.has(kind);
   }
   function hush() {
     turn += 1;
@@ -160,19 +164,19 @@
       return;
     }
     if (deleting) {
-      if (heard.has("deletion")) await remove();
+      if (wasHeard("deletion")) await remove();
       else if (!playing || playing.kind !== "deletion") begun(question());
       return;
     }
     if (offered.length) {
-      if (offered.length === 1 && heard.has("proposal")) await act("edit", offered[0]);
+      if (offered.length === 1 && wasHeard("proposal")) await act("edit", offered[0]);
       return; // of several a number is chosen
     }
     if (!moment.acceptable && !moment.to_confirm) {
       await phrase("nothing_here");
       return;
     }
-    if (!heard.has("proposal")) {
+    if (!wasHeard("proposal")) {
       toProposal();
       return;
     }
