@@ -17,6 +17,8 @@ from shared.wav import decode_sound
 from tests.server.web.browsing import CHROMIUM
 
 HEAR_MS = 60_000
+FASTEST = 6
+"""Presses of + from the first speed to the last: three times as fast."""
 needs_ears = pytest.mark.skipif(
     CHROMIUM is None or shutil.which("espeak-ng") is None, reason="Chromium or espeak-ng is not installed"
 )

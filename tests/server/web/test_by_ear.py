@@ -19,7 +19,7 @@ from server.web import ear_words, view
 from server.web.ear_words import EarKind
 from shared.wav import decode_sound
 from tests.server.dataset.moments import House
-from tests.server.web.ears import EARS, needs_ears, understood
+from tests.server.web.ears import EARS, FASTEST, needs_ears, understood
 from tests.server.web.serving import CORRECTED, FLAGGED, PUZZLING, ask, correct, post_json
 
 GRAMMAR = """#JSGF V1.0;
@@ -37,6 +37,8 @@ def listener(browser: Browser, site: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.add_init_script(EARS)
     page.goto(f"{site}/ear")
+    for _ in range(FASTEST):
+        page.keyboard.press("+")
     yield page
     page.close()
     assert troubles == []

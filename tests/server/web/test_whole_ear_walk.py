@@ -7,13 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from server.review import decisions
 from server.web import ear_words
 from tests.server.dataset.moments import House, moment
 from tests.server.web.browsing import state
-from tests.server.web.ears import EARS, Ears, HeardPart, needs_ears
+from tests.server.web.ears import EARS, FASTEST, Ears, HeardPart, needs_ears
 from tests.server.web.keyboard import Keyboard
 from tests.server.web.running import invitation, running
 from tests.server.web.serving import correct
@@ -31,8 +32,6 @@ public <s> = <proposed> | <chosen> | <offered> | <done> | <deleted> ;
 <thing> = cone | bin | pole | barrier | person | bicycle | bollard | curb | stairs down | vehicle ;
 <left> = one | two | three | four | five | six | seven | eight | nine | ten | eleven | none is ;
 """
-FASTEST = 6
-"""Presses of + from the first speed to the last."""
 
 
 def fill(house: House) -> None:
@@ -49,6 +48,7 @@ def fill(house: House) -> None:
 
 
 @needs_ears
+@pytest.mark.slow
 def test_a_blind_wearer_reviews_ten_takes_one_back_and_deletes_one_with_proof(browser: Browser, house: House) -> None:
     fill(house)
     with running(house.home) as url:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from server.review import decisions
@@ -79,6 +80,7 @@ def decide(keys: Keyboard, sample_id: str) -> None:
             keys.press("Enter")
 
 
+@pytest.mark.slow
 def test_ten_are_reviewed_undone_found_and_one_is_deleted_with_proof(browser: Browser, house: House) -> None:
     fill(house)
     with running(house.home) as url:
