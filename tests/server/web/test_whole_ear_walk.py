@@ -36,8 +36,8 @@ public <s> = <proposed> | <chosen> | <offered> | <done> | <deleted> ;
 
 def fill(house: House) -> None:
     """Ten moments, and two that the device was unsure of, which come last."""
-    words = ("bin ahead", "bin ahead", "pole ahead", "barrier ahead", "person ahead", "bicycle ahead", "bin ahead")
-    words += ("bin on the left", "vehicle ahead")
+    words = ["bin ahead", "bin ahead", "pole ahead", "barrier ahead", "person ahead", "bicycle ahead", "bin ahead"]
+    words += ["bin on the left", "vehicle ahead"]
     house.send_all([moment(n, raw_output=f"Caution, {said}.") for n, said in enumerate(words)])
     house.send(moment(9, raw_output="Caution, bin ahead.", spoken="Caution, bin ahead."))
     house.send_all([moment(n, raw_output="Stop, stairs down ahead.", flags=("low_confidence",)) for n in (20, 21)])
