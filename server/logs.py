@@ -5,7 +5,8 @@ Rules that it keeps:
 1. waycue's own lines come from the level of the settings on; those of libraries from WARNING on, or that level where it
    is higher.
 2. A line of one kind (logger and message before its values are put in) comes at most BURST times at once and then every
-   REFILL_S: who attacks the page must not fill the disk. The next one that comes tells how many were left out.
+   REFILL_S: who attacks the page must not fill the disk. The next one that comes tells how many were left out. Of what
+   strangers can bring a logger of STRANGERS to say, less comes.
 3. Text from outside cannot end a line or move a terminal's cursor: control characters are written as escapes.
 """
 
@@ -23,6 +24,11 @@ from shared.clock import Clock, SystemClock
 from shared.token_bucket import RateLimiter
 
 BURST, REFILL_S = 20, 6.0
+STRANGERS = ("uvicorn.error", "asyncio")
+"""Loggers that write what whoever reaches the page sends: it need not be logged in."""
+STRANGERS_BURST, STRANGERS_REFILL_S = 5, 12.0
+STRANGERS_KIND = 40
+"""Letters of a message that tell its kind there: the rest may be what was sent."""
 KINDS_MOST = 2000
 OWN = ("server", "shared", "exporters", "device")
 LEFT_OUT = "left_out"
@@ -45,12 +51,16 @@ class Ration(logging.Filter):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
-        self._rate = RateLimiter(rate_per_s=1 / REFILL_S, capacity=BURST, max_keys=KINDS_MOST)
+        self._own = RateLimiter(rate_per_s=1 / REFILL_S, capacity=BURST, max_keys=KINDS_MOST)
+        rate_per_s = 1 / STRANGERS_REFILL_S
+        self._strangers = RateLimiter(rate_per_s=rate_per_s, capacity=STRANGERS_BURST, max_keys=KINDS_MOST)
         self._left_out: Counter[str] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = f"{record.name}\0{record.msg}"[:400]
-        if not self._rate.allows(kind, self._clock.monotonic_s()):
+        strange = record.name in STRANGERS
+        kind = f"{record.name}\0{str(record.msg)[: STRANGERS_KIND if strange else 400]}"
+        rate = self._strangers if strange else self._own
+        if not rate.allows(kind, self._clock.monotonic_s()):
             if kind in self._left_out or len(self._left_out) < KINDS_MOST:
                 self._left_out[kind] += 1
             return False

@@ -6,6 +6,7 @@ may_see_wearer(…)         all moments of a wearer
 clause(person)            the same as a condition on `samples`, None = all of them
 may_open(store, …)        a file: one of the moments that name it may be seen
 devices(store, person)    devices of which every moment may be seen
+may_answer_for(…)         a wearer's answers and deletions are this person's
 """
 
 from __future__ import annotations
@@ -32,6 +33,17 @@ def may_see_wearer(person: Person, wearer: str) -> bool:
     if person.consents is not None:
         return consented.sees(person, wearer, person.consents)
     return person.wearers is None or wearer in person.wearers
+
+
+def may_answer_for(person: Person, wearer: str) -> bool:
+    """Whether a person may answer for a wearer, and delete what is theirs: an admin, or the wearer. Pure."""
+    own = person.role is Role.WEARER and person.wearers is not None and wearer in person.wearers
+    return person.role is Role.ADMIN or own
+
+
+def may_delete(person: Person, row: SampleRow) -> bool:
+    """Whether a person may delete a moment. Pure."""
+    return may_answer_for(person, wearer_of(row))
 
 
 def clause(person: Person) -> ColumnElement[bool] | None:

@@ -17,6 +17,7 @@ from server.identity.claims import DeviceSummary
 from shared import messages, strict
 from shared.errors import MessageError
 from shared.messages import Status
+from shared.plural import several
 
 SILENT_AFTER_S = 3 * 24 * 3600.0
 """A device that is worn twice a week is heard of within this."""
@@ -110,7 +111,7 @@ def troubles(device: FleetDevice, *, now_utc: float) -> tuple[str, ...]:
     if status is not None:
         found += _reported(status)
     if device.not_kept:
-        found.append(f"{device.not_kept} flagged records of this walk were lost")
+        found.append(f"lost of this walk: {several(device.not_kept, 'flagged record')}")
     return tuple(found)
 
 
@@ -122,7 +123,7 @@ def _reported(status: Status) -> list[str]:
         ),
         (status.heat_c is not None and status.heat_c >= HOT_C, f"{status.heat_c or 0:.0f} °C"),
         (status.disk_free_bytes is not None and status.disk_free_bytes < LITTLE_DISK, "its disk is nearly full"),
-        (status.failed > 0, f"{status.failed} records were refused for good"),
+        (status.failed > 0, f"refused for good: {several(status.failed, 'record')}"),
         (status.model_state.startswith(("refused", "withdrawn")), f"its model: {status.model_state[:TEXT_MOST]}"),
     )
     return [text for is_so, text in checks if is_so]

@@ -9,6 +9,7 @@ from enum import StrEnum
 from server.admin import fleet, storage
 from server.admin.fleet import FleetDevice
 from server.admin.nights import FAILED, INTERRUPTED, RUNNING, NightRun
+from shared.plural import several
 
 DAY_S = 86_400.0
 CERTIFICATE_DAYS, AUTHORITY_DAYS, NIGHT_DAYS, WAITS_DAYS = 14, 60, 3, 7
@@ -103,7 +104,7 @@ def _night(facts: HealthFacts) -> HealthLine:
 def _queue(facts: HealthFacts) -> HealthLine:
     if not facts.waiting:
         return HealthLine("Review", HealthLevel.WELL, "Nothing waits.")
-    text = f"{facts.waiting} moments wait."
+    text = f"{several(facts.waiting, 'moment')} to review."
     if facts.oldest_waiting_utc is not None:
         days = (facts.now_utc - facts.oldest_waiting_utc) / DAY_S
         if days > WAITS_DAYS:

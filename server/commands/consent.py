@@ -11,6 +11,7 @@ from typing import Any
 from server.commands.opening import add_json, add_reviewer, opened, print_json, when
 from shared.clock import SystemClock
 from shared.errors import Refused
+from shared.plural import several
 
 _YES = {"yes": True, "no": False}
 
@@ -81,7 +82,7 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     for name, count in wearers.items():
         asked = "" if consents.asked(name) else " (nobody has asked)"
-        print(f"{name}: {count} moments{asked}")
+        print(f"{name}: {several(count, 'moment')}{asked}")
         print(*(f"  {line}" for line in terms.in_words(consents.of(name))), sep="\n")
     print(f"{len(wearers)} wearers. {declined} records were not stored, for want of consent.")
     return 0

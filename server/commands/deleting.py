@@ -8,6 +8,7 @@ import sys
 from server.commands.erasing import confirm
 from server.commands.opening import add_json, add_reviewer, opened, print_json
 from shared.clock import SystemClock
+from shared.plural import several
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
             return 0
         if not options.yes:
             print("\n".join(words), file=sys.stderr)
-            confirm(f"{len(plan.moments)} moments would be deleted for good.", "Delete them?", "Nothing was deleted.")
+            told = f"{several(len(plan.moments), 'moment')} would be deleted for good."
+            confirm(told, "Delete them?", "Nothing was deleted.")
         proof = deletion.carry_out(port, plan, by=options.reviewer)
     if options.json:
         print_json(proofs.to_dict(proof))

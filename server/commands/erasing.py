@@ -18,6 +18,7 @@ from server.dataset.merge import Merge
 from server.review import decisions
 from shared.clock import SystemClock
 from shared.errors import Refused
+from shared.plural import several
 
 
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,8 +71,8 @@ def confirm(what: str, question: str, unchanged: str) -> None:
 
 
 def _ask(count: int) -> None:
-    question = f"Erase {count} moments for good, with pictures, sounds and words?"
-    confirm(f"{count} moments would be erased for good.", question, "Nothing was erased.")
+    question = f"Erase {several(count, 'moment')} for good, with pictures, sounds and words?"
+    confirm(f"{several(count, 'moment')} would be erased for good.", question, "Nothing was erased.")
 
 
 def _records(store: Store, moments: Sequence[str]) -> dict[str, list[str]]:

@@ -40,6 +40,7 @@ with interrupted_quietly(), set_aside():
         samples,
         stats,
         teach,
+        telling,
         trying,
         vocabulary,
     )
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
     serving = (retrain, models, gate, teach, adapters, ingest, devices, rollout)
     data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
-    upkeep = (accounts, check, consent, rescue, broker, keys, vocabulary)
+    upkeep = (accounts, check, consent, rescue, broker, keys, telling, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)
     return top

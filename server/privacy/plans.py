@@ -15,6 +15,7 @@ from server.database import store as db
 from server.dataset import wishes
 from shared import strict
 from shared.errors import Refused
+from shared.plural import several
 
 _SEE = "See: waycue-server samples list --state all"
 
@@ -200,11 +201,13 @@ def _records(connection: Connection, where: ColumnElement[bool]) -> set[tuple[st
 def in_words(plan: DeletionPlan) -> list[str]:
     """What will go, a sentence for each thing, for whoever is asked to confirm it."""
     kinds = Counter(plan.files.values())
-    names = {"frame": "pictures", "audio": "sounds", "clip": "clips", "correction_audio": "spoken corrections"}
-    said = ", ".join(f"{kinds[kind]} {name}" for kind, name in names.items() if kinds[kind])
+    names = {"frame": "picture", "audio": "sound", "clip": "clip", "correction_audio": "spoken correction"}
+    said = ", ".join(several(kinds[kind], name) for kind, name in names.items() if kinds[kind])
     count = sum(map(len, plan.records.values()))
-    lines = [f"{len(plan.moments)} moments, with all that people decided about them, will be deleted for good."]
-    lines += [f"With them go {said}, and {count} records that devices sent."] if said or count else []
+    moments = several(len(plan.moments), "moment")
+    lines = [f"{moments} will be deleted for good, with all that people decided there."]
+    sent = f"{several(count, 'record')} that devices sent"
+    lines += [f"Also deleted: {f'{said}, and {sent}' if said else sent}."] if said or count else []
     if plan.what is DeletionKind.WEARER:
         lines.append("Nothing of this wearer is stored any more, until somebody writes down a new consent.")
     exports = {"remove": "are removed", "mark": "are marked, and stay"}[plan.exports]

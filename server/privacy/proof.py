@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared import strict
+from shared.plural import several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +76,10 @@ def in_words(proof: Proof) -> list[str]:
 
 
 def _done(proof: Proof) -> str:
-    moments = _several(proof.moments, "moment")
+    moments = several(proof.moments, "moment")
     if proof.what == "blur":
         return f"Pictures and clips of {moments} were replaced by blurred ones, and those before them were removed"
-    return f"{moments} and {_several(proof.records, 'record')} were deleted"
-
-
-def _several(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"{moments} and {several(proof.records, 'record')} were deleted"
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> Sequence[str]:

@@ -29,6 +29,7 @@ from server.privacy import deletion, plans
 from server.privacy.deletion import DeletionPort
 from server.privacy.plans import DeletionKind
 from server.privacy.proof import Proof
+from shared.plural import several
 
 EVERY_S = 3600.0
 AT_ONCE = 500
@@ -189,10 +190,10 @@ def in_words(found: RetentionRound) -> list[str]:
     lines = []
     if found.due:
         unreviewed = sum(not one.reviewed for one in found.due)
-        lines.append(f"{len(found.due)} moments are due now, {unreviewed} of them not reviewed.")
+        lines.append(f"Due now: {several(len(found.due), 'moment')}, {unreviewed} not reviewed.")
     for day in by_day(found.announced):
         whose = ", ".join(f"{count} of {wearer}" for wearer, count in sorted(day.wearers.items()))
         lines.append(
-            f"{day.moments} moments will be deleted on {day.day} ({whose}), {day.unreviewed} of them not reviewed."
+            f"{several(day.moments, 'moment')} will be deleted on {day.day} ({whose}), {day.unreviewed} not reviewed."
         )
     return lines

@@ -12,6 +12,9 @@ from shared.languages import Language
 from shared.speech import Transcript, proposal
 
 _VOTES = 3
+UNMEASURED_MOST = 0.8
+"""The most that a hearing counts in another language than English, below `SURE`: the weights were fitted on English, so
+a person listens before they take what is proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ def proposed(heard: Transcript, about: Circumstances = NOTHING_KNOWN, language: 
         return Proposed(heard.text, 0.0, "")
     best = choices[0]
     wording = best.wording if best.probability >= PROPOSE_LEAST else ""
-    return Proposed(best.heard, best.probability, wording, choices)
+    measured = language is None or language.tables is None
+    sure = best.probability if measured else min(best.probability, UNMEASURED_MOST)
+    return Proposed(best.heard, sure, wording, choices)
 
 
 def of_device(heard: Transcript, wording: str) -> Proposed:

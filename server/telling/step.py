@@ -33,6 +33,15 @@ class NewsKind(StrEnum):
     """A wearer asked for help: also in quiet hours."""
 
 
+KIND_WORDS = {
+    NewsKind.CORRECTION: "a spoken correction waits",
+    NewsKind.SILENT: "a device was not heard of for three days",
+    NewsKind.NIGHT: "a night failed, or its model was refused",
+    NewsKind.DISK: "the disk is nearly full",
+    NewsKind.CERTIFICATE: "a certificate ends soon",
+    NewsKind.HELP: "a wearer asked for help (also in quiet hours)",
+}
+"""Each kind as people choose it."""
 URGENT = frozenset({NewsKind.HELP})
 
 

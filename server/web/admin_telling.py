@@ -11,20 +11,12 @@ from fastapi.responses import HTMLResponse, Response
 
 from server.telling import people, send
 from server.telling.people import PersonTold
-from server.telling.step import NewsKind
+from server.telling.step import KIND_WORDS, NewsKind
 from server.web.admin_desk import DONE_MOST, AdminDesk, back
 from server.web.page import PageRenderer
 from shared.errors import ConfigError, Refused
 
 HERE = "/admin/telling"
-KINDS = {
-    NewsKind.CORRECTION: "a spoken correction waits",
-    NewsKind.SILENT: "a device was not heard of for three days",
-    NewsKind.NIGHT: "a night failed, or its model was refused",
-    NewsKind.DISK: "the disk is nearly full",
-    NewsKind.CERTIFICATE: "a certificate ends soon",
-    NewsKind.HELP: "a wearer asked for help (also in quiet hours)",
-}
 
 
 def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
@@ -77,7 +69,11 @@ def _list(pages: PageRenderer, home: Path, *, done: str = "", error: str = "", s
     except ConfigError as wrong:
         everybody, trouble = {}, str(wrong)
     listed = {
-        name: (person, [send.service(url) for url in person.urls], person.kinds or tuple(NewsKind))
+        name: (
+            person,
+            list(map(send.service, person.urls)),
+            [KIND_WORDS[NewsKind(kind)] for kind in person.kinds or KIND_WORDS],
+        )
         for name, person in everybody.items()
     }
     return pages.render(
@@ -85,7 +81,7 @@ def _list(pages: PageRenderer, home: Path, *, done: str = "", error: str = "", s
         status=status,
         here="telling",
         people=listed,
-        kinds=KINDS,
+        kinds=KIND_WORDS,
         done=done,
         error=error or trouble,
     )

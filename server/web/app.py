@@ -28,6 +28,7 @@ from server.web import (
     by_ear,
     consent,
     deeds,
+    ear_deleting,
     installable,
     media,
     moments_page,
@@ -39,6 +40,7 @@ from server.web import (
     teach,
 )
 from server.web.admin_desk import AdminDesk
+from server.web.by_ear import EarDesk
 from server.web.entry import Entry, is_for_programs
 from server.web.guard import Guard
 from server.web.page import PageDesk, PageRenderer
@@ -95,13 +97,15 @@ def create_app(
     app.include_router(moments_page.router(review_desk))  # before /moments/{id}
     app.include_router(page.router(review_desk, models))
     app.include_router(deeds.router(review_desk))
-    app.include_router(by_ear.router(review_desk, SpokenTexts(clock)))
+    ear = EarDesk(review_desk, SpokenTexts(clock))
+    app.include_router(by_ear.router(ear))
     app.include_router(installable.router(pages))
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
     if privacy is not None:
         app.include_router(consent.router(store, pages, privacy))
+        app.include_router(ear_deleting.router(ear, privacy))
     if desk is not None:
         _add_admin(app, pages, desk)
     app.mount("/static", StaticFiles(directory=page.STATIC))

@@ -7,6 +7,8 @@
     GET  /api/ear/phrase             ?name=                       → {"parts"}: one of the fixed sentences
     GET  /ear/sound/{token}          WAV
 
+Deleting is in server.web.ear_deleting.
+
 A part is {"text", "kind", "sound"}: `sound` is the address of what is played, a WAV of the server's voice or a file of
 the dataset. Only the person who was given a token hears it (`server.voice.speech`).
 """
@@ -105,6 +107,13 @@ class EarDesk:
             "choices": [item.wording for item in card.choices],
         }
 
+    def row(self, sample_id: str, who: Person) -> SampleRow:
+        """One moment that this person may see. Raises: HTTPException 404."""
+        row = self.desk.find(sample_id, who)
+        if row is None:
+            raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
+        return row
+
     def left(self, who: Person) -> int:
         """How many moments wait for this person."""
         return decisions.counts(self.desk.store, seen_by=who)["pending"]
@@ -139,10 +148,9 @@ class EarDesk:
         return {"parts": self.played(who, parts, about), "go_on": not wait, "offers": offers}
 
 
-def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
+def router(ear: EarDesk) -> APIRouter:
     """The routes."""
-    routes = APIRouter()
-    ear = EarDesk(desk, voice)
+    routes, desk = APIRouter(), ear.desk
 
     @routes.get("/ear", include_in_schema=False)
     def page(request: Request) -> HTMLResponse:
@@ -150,7 +158,7 @@ def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
             "ear.html",
             tabs=view.tabs(decisions.counts(desk.store, seen_by=person.of(request)), ""),
             here="ear",
-            no_voice=voice.trouble(),
+            no_voice=ear.voice.trouble(),
         )
 
     @routes.post("/api/ear/next")
@@ -172,7 +180,7 @@ def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
     def do(request: Request, sample_id: str, asked: _EarDecision) -> JSONResponse:
         """Carry out a key about a moment that was heard."""
         who = person.of(request)
-        status, body = ear.do(who, _row(desk, sample_id, who), asked)
+        status, body = ear.do(who, ear.row(sample_id, who), asked)
         return JSONResponse(body, status)
 
     @routes.get("/api/ear/{sample_id}/say")
@@ -181,7 +189,7 @@ def router(desk: PageDesk, voice: SpokenTexts) -> APIRouter:
     ) -> dict[str, Any]:
         """What the wearer said, or what a number would teach."""
         who = person.of(request)
-        card = view.card(_row(desk, sample_id, who))
+        card = view.card(ear.row(sample_id, who))
         parts = ear_words.wearer_only(card) if what == "wearer" else (ear_words.choice(card, int(what)),)
         return {"parts": ear.played(who, parts, sample_id)}
 
@@ -201,13 +209,6 @@ def _noted(request: Request, moment: dict[str, Any]) -> dict[str, Any]:
     """What is played was heard, and is written down as that."""
     person.listed(request, [moment["id"]] if moment["id"] else [])
     return moment
-
-
-def _row(desk: PageDesk, sample_id: str, who: Person) -> SampleRow:
-    row = desk.find(sample_id, who)
-    if row is None:
-        raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
-    return row
 
 
 def _sound(ear: EarDesk, who: Person, token: str) -> bytes:

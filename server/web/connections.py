@@ -1,4 +1,4 @@
-"""Connections to the page: how many there may be, how long a request may take to arrive, how often trouble is logged.
+"""Connections to the page: how many there may be, and how long a request may take to arrive.
 
 Promises:
 
@@ -7,19 +7,16 @@ Promises:
    thousand times, keeps nobody out and takes no file from the ingest beside it.
 2. A request's head is here within `head_s`, whatever is sent meanwhile, or the connection ends.
    (Its body has a limit of its own, in server.web.guard.)
-3. Trouble that strangers can cause is logged LOG_BURST times a minute, then counted.
+
+What strangers can have written into the log is rationed in server.logs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import logging
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +27,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from server.identity.connection_limit import LimitedListener
 from shared.clock import Clock
 from shared.errors import ConfigError
-from shared.token_bucket import RateLimiter
 
 KEEP_ALIVE_S = 5
 HEAD_BYTES = 16 * 1024
 ACCEPTED_AT_ONCE = 64
 """Connections that asyncio accepts in one turn: what gave way for them is closed in the next, and counts until then."""
-LOG_BURST, LOG_MINUTE_S = 5, 60.0
-RATIONED = ("uvicorn.error", "asyncio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +122,7 @@ class PageServer(uvicorn.Server):
         self._listener.close()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        with rationed(*RATIONED, clock=None), self._listener:
+        with self._listener:
             super().run(sockets=[*(sockets or ()), self._listener])
 
 
@@ -161,43 +155,3 @@ def listen(host: str, port: int, *, clock: Clock, limits: ConnectionLimits) -> P
             hint="Choose another address for it in waycue.toml, [web] address.",
         ) from None
     return PageListener(made, clock=clock, limits=limits)
-
-
-class LogRation(logging.Filter):
-    """Lets through LOG_BURST records of a kind at once, and as many a minute; the next one says how many it left out.
-    Safe from any thread."""
-
-    def __init__(self, clock: Clock | None) -> None:
-        """clock: None = the time that each record carries"""
-        super().__init__()
-        self._clock = clock
-        self._rates = RateLimiter(rate_per_s=LOG_BURST / LOG_MINUTE_S, capacity=LOG_BURST, max_keys=100)
-        self._left_out: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind = f"{record.name} {record.levelno} {str(record.msg)[:40]}"
-        now_s = self._clock.monotonic_s() if self._clock else record.created
-        with self._lock:
-            if not self._rates.allows(kind, now_s):
-                self._left_out[kind] = self._left_out.get(kind, 0) + 1
-                return False
-            left_out = self._left_out.pop(kind, 0)
-        if left_out:
-            record.msg = f"{record.getMessage()} ({left_out} more like this were left out)"
-            record.args = ()
-        return True
-
-
-@contextlib.contextmanager
-def rationed(*names: str, clock: Clock | None) -> Iterator[None]:
-    """These loggers are rationed while this lasts."""
-    ration = LogRation(clock)
-    loggers = [logging.getLogger(name) for name in names]
-    for logger in loggers:
-        logger.addFilter(ration)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(ration)

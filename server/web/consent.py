@@ -6,7 +6,7 @@
     GET  /{moments|walks|wearers}/{name}/delete    what would go
     POST /{moments|walks|wearers}/{name}/delete    delete; 303 to the proof
     POST /moments/{id}/blur               faces and plates, or all of it, become unrecognisable; 303 to the moment
-    GET  /deletions, /deletions/{number}  the proofs
+    GET  /deletions, /deletions/{number}  the proofs: an admin's of all, others' of what they deleted
 
 An admin may do all of it. A wearer may answer for themselves, and delete and blur what is theirs. A caregiver may blur
 what they may see, because whoever reviews meets the faces first; and see what its wearers agreed to.
@@ -31,7 +31,8 @@ from server.privacy import plans, retention
 from server.privacy import proof as proofs
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import DeletionKind
-from server.web import person, review
+from server.privacy.proof import Proof
+from server.web import person, review, view
 from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
 from server.web.person import Person, Role
@@ -80,12 +81,6 @@ class BlurForm(BaseModel):
     whole: bool = False
 
 
-def may_change(who: Person, wearer: str) -> bool:
-    """Whether a person may answer for a wearer, and delete what is theirs. Pure."""
-    own = who.role is Role.WEARER and who.wearers is not None and wearer in who.wearers
-    return who.role is Role.ADMIN or own
-
-
 def router(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     """The routes of the pages."""
     routes = APIRouter(include_in_schema=False)
@@ -109,7 +104,7 @@ def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
             wearer=known[name],
             words=terms.in_words(known[name].consent),
             history=[(answer, terms.in_words(answer.consent)) for answer in desk.history(name)],
-            may_change=may_change(who, name),
+            may_change=visible.may_answer_for(who, name),
             error=error,
             done=done,
             link=quote(name, safe=""),
@@ -136,7 +131,7 @@ def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     @routes.post("/wearers/{name:path}")
     def say(request: Request, name: str, form: Annotated[ConsentForm, Form()]) -> Response:
         who = person.of(request)
-        if not may_change(who, name):
+        if not visible.may_answer_for(who, name):
             return pages.trouble(403, _NOT_YOURS)
         try:
             desk.say(name, form.consent(), said_by=who.name, how=form.how or "on the page")
@@ -162,15 +157,15 @@ def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
 
     @routes.get("/deletions")
     def everything(request: Request) -> HTMLResponse:
-        if person.of(request).role is not Role.ADMIN:
-            return pages.trouble(403, "Only an admin sees all proofs.")
-        return pages.render("deletions.html", proofs=[(one, proofs.in_words(one)) for one in desk.proofs()], one=False)
+        """An admin sees all of them, others those of what they deleted themselves."""
+        found = [one for one in desk.proofs() if _may_read(person.of(request), one)]
+        return pages.render("deletions.html", proofs=[(one, proofs.in_words(one)) for one in found], one=False)
 
     @routes.get("/deletions/{number}")
     def proof(request: Request, number: RowNumber) -> HTMLResponse:
         """A proof names no wearer, but says who deleted, and when: for them, and for admins."""
-        found, who = desk.proof(number), person.of(request)
-        if found is None or (who.role is not Role.ADMIN and found.by != who.name):
+        found = desk.proof(number)
+        if found is None or not _may_read(person.of(request), found):
             return pages.trouble(404, f"There is no proof of a deletion {number}.")
         return pages.render("deletions.html", proofs=[(found, proofs.in_words(found))], one=True)
 
@@ -191,6 +186,10 @@ def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     return routes
 
 
+def _may_read(who: Person, proof: Proof) -> bool:
+    return who.role is Role.ADMIN or proof.by == who.name
+
+
 def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     routes = APIRouter()
 
@@ -207,8 +206,15 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
         plan = planned(request, what, name)
         if isinstance(plan, HTMLResponse):
             return plan
-        link = f"/{what}/{quote(name, safe='')}"
-        return pages.render("delete.html", what=_KINDS[what].value, name=name, words=plans.in_words(plan), link=link)
+        row = review.find(store, name) if what == "moments" else None
+        return pages.render(
+            "delete.html",
+            what=_KINDS[what].value,
+            name=name,
+            card=view.card(row) if row else None,
+            words=plans.in_words(plan),
+            link=f"/{what}/{quote(name, safe='')}",
+        )
 
     def delete(request: Request, what: Deleted, name: str) -> Response:
         plan = planned(request, what, name)
@@ -249,6 +255,6 @@ def _may_delete(store: Store, who: Person, what: Deleted, name: str) -> bool:
     if who.role is Role.ADMIN:
         return True
     if what == "wearers":
-        return may_change(who, name)
+        return visible.may_answer_for(who, name)
     row = review.find(store, name) if what == "moments" else None
-    return row is not None and may_change(who, terms.wearer_of(row))
+    return row is not None and visible.may_delete(who, row)

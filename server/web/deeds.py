@@ -60,6 +60,7 @@ class AlikeMoment:
     frame_path: str
     told: str
     when: str
+    at_iso: str
 
 
 def router(desk: PageDesk) -> APIRouter:
@@ -160,4 +161,5 @@ def _alike(desk: PageDesk, who: Person, row: SampleRow) -> list[AlikeMoment]:
 
 def _shown(row: SampleRow) -> AlikeMoment:
     at = datetime.fromtimestamp(row.timestamp, tz=UTC)
-    return AlikeMoment(row.row_id, row.frame_path, f"Looks the same, {at:%H:%M:%S}", f"{at:%H:%M:%S} UTC")
+    iso = at.isoformat(timespec="seconds")
+    return AlikeMoment(row.row_id, row.frame_path, "Looks the same", f"{at:%H:%M:%S} UTC", iso)

@@ -6,11 +6,13 @@ picture: what is drawn or coloured on the page is said here, or not needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from server.privacy.proof import Proof
 from server.web.view import MomentCard, Rewording
+from shared.plural import several
 
 
 class EarKind(StrEnum):
@@ -23,6 +25,8 @@ class EarKind(StrEnum):
     """What the wearer said: a proposal that is unsure is accepted only once this was heard to its end."""
     PROPOSAL = "proposal"
     """What Enter accepts: it accepts nothing before this was heard."""
+    DELETION = "deletion"
+    """The question before a moment is deleted: Enter deletes nothing before this was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,12 @@ HELP = (
     "T: reject, so that it teaches nothing.",
     "S: skip. U: undo. D: difficult, for somebody else.",
     "R: hear the moment again. W: hear only what the wearer said.",
+    "Delete: delete the moment for good, where it is yours. You are asked first.",
     "Space: pause, and go on. Plus and minus: faster and slower.",
     "Escape: stop speaking. H: these keys.",
 )
 DONE = "Nothing is left to review. Thank you."
+NOT_YOURS = "Only an admin, or the wearer, may delete it."
 UNHEARD = "Listen first. Then Enter accepts it."
 
 
@@ -104,6 +110,25 @@ def changed(card: MomentCard, *, read: str, who: str) -> tuple[EarPart, ...]:
     return (
         EarPart(f"Not saved. {who or 'Somebody'} changed this moment meanwhile."),
         EarPart(f"You heard: {read or 'nothing should be said.'} {stands}"),
+    )
+
+
+def deleting(words: Sequence[str]) -> tuple[EarPart, ...]:
+    """The question before a moment is deleted. words: what would go, a sentence for each thing, and that it is final"""
+    *before, last = words
+    question = f"{last} Enter deletes it. Escape keeps it."
+    return (*(EarPart(line) for line in before), EarPart(question, kind=EarKind.DELETION))
+
+
+def deleted(proof: Proof) -> tuple[EarPart, ...]:
+    """What is told of a proof: all but figures for a computer, which stand on the page of the proofs."""
+    found = "nothing of it is left" if proof.checked else "something of it is still"
+    return (
+        EarPart(f"Deleted for good: {several(proof.moments, 'moment')} and {several(proof.records, 'record')}."),
+        EarPart(f"Looked through afterwards: {found} in the database, the logs and the files of the dataset."),
+        *(EarPart(f"Model {name} has learnt from it.") for name in proof.models),
+        *(EarPart(f"Left: {line}.") for line in proof.left),
+        EarPart(f"This is proof {proof.id}. It stands under Wearers, What was deleted."),
     )
 
 

@@ -20,6 +20,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ConfigDict, Field
 
+from server.access import visible
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.folder import Dataset
@@ -29,7 +30,7 @@ from server.review import decisions, leases, searching, turns
 from server.web import beside, drawn, filters, keys, person, review, view
 from server.web.api import ReviewRequest
 from server.web.filters import MAX_WITHIN, PageSearch
-from server.web.person import ALONE, Person
+from server.web.person import ALONE, Person, Role
 from server.web.review import ReviewOutcome, Reviews
 from server.web.where import WhereForm
 from shared.clock import Clock
@@ -37,7 +38,6 @@ from shared.errors import Refused
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-BLUR_ROUTE = "/moments/{sample_id}/blur"
 TOLD = {
     "skipped": "Skipped. It comes back after the others.",
     "difficult": "Marked as difficult: somebody else will look.",
@@ -72,7 +72,7 @@ class PageRenderer:
         self, model: Callable[[], str | None] | None, *, may_teach: bool = False, may_delete: bool = False
     ) -> None:
         """may_teach: there is a page /teach; may_delete: there are the pages of server.web.consent"""
-        self._model, self._may_teach, self._may_delete = model, may_teach, may_delete
+        self._model, self._may_teach, self.may_delete = model, may_teach, may_delete
         self.may_admin = False
         """There are pages /admin."""
         self._templates = Environment(
@@ -99,7 +99,7 @@ class PageRenderer:
             "may_teach": self._may_teach,
             "person": who,
             "logged_in": who is not None and who is not ALONE,
-            "may_delete": self._may_delete,
+            "may_delete": self.may_delete,
             "may_admin": self.may_admin,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
@@ -160,7 +160,7 @@ class PageDesk:
         now_s, instead = self.clock.utc_s(), view.answer(outcome, typed=typed)
         shown = {
             "card": view.card(row, typed=typed, shape=drawn.aspect(self.dataset.folder / row.frame_path)),
-            "beside": beside.of(self.store, row, who, now_s=now_s, can_blur=_has_route(request, BLUR_ROUTE)),
+            "beside": beside.of(self.store, row, who, now_s=now_s, can_blur=self.pages.may_delete),
             "error": outcome.reason,
             "error_in_field": outcome.status == 422,
             "answer": instead,
@@ -168,6 +168,8 @@ class PageDesk:
             "decisions": decisions.history(self.store, row.sample_id),
             "tabs": view.tabs(decisions.counts(self.store, seen_by=who), row.state),
             "within_told": filters.told(query),
+            "deletable": visible.may_delete(who, row),
+            "walk_deletable": who.role is Role.ADMIN,
             "told": "",
             "done": None,
         }
@@ -234,10 +236,6 @@ def onward(within: str, **said: str) -> str:
     """The address of the next moment, within a search. said: what is told there"""
     query = {**filters.read(within).named, **said}
     return f"/?{urlencode(query)}" if query else "/"
-
-
-def _has_route(request: Request, path: str) -> bool:
-    return any(getattr(route, "path", "") == path for route in request.app.routes)
 
 
 def _mark(path: Path) -> str:

@@ -25,6 +25,7 @@ from server.access.provider import Provider, VouchedFor
 from server.access.service import Access
 from server.access.sessions import BROWSER_LIFE_S
 from server.identity.connection_limit import network_of
+from server.review import leases
 from server.web import cookies
 from server.web.page import PageRenderer
 from shared.errors import Refused, Transient
@@ -161,7 +162,11 @@ def _add_login(routes: APIRouter, door: Door) -> None:
 
     @routes.post("/logout")
     def log_out(request: Request) -> Response:
-        door.access.sessions.close(cookies.read(request, cookies.SESSION))
+        token = cookies.read(request, cookies.SESSION)
+        account = door.access.sessions.account_of(token) if token else None
+        if account is not None:
+            leases.release(door.access.store, account.person.name)  # others need not wait for what nobody looks at
+        door.access.sessions.close(token)
         answer = RedirectResponse("/login?said=out", status_code=303)
         cookies.drop(request, answer, cookies.SESSION)
         return answer

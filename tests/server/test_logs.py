@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from server import logs
-from server.logs import BURST, OWN, REFILL_S, LogSection
+from server.logs import BURST, OWN, REFILL_S, STRANGERS_BURST, STRANGERS_REFILL_S, LogSection
 from shared.clock import ManualClock
 from tests.house.tree import python_files
 
@@ -100,17 +100,30 @@ def test_every_web_server_of_the_process_writes_into_this_log() -> None:
         assert any(word.arg == "log_config" and ast.unparse(word.value) == "None" for word in call.keywords)
 
 
-def test_a_flood_of_one_kind_is_rationed_and_told_and_silences_nothing_else(opened: Opened) -> None:
+@pytest.mark.parametrize(
+    ("name", "burst", "refill_s"),
+    [("server.y", BURST, REFILL_S), ("uvicorn.error", STRANGERS_BURST, STRANGERS_REFILL_S)],
+)
+def test_a_flood_of_one_kind_is_rationed_and_told_and_silences_nothing_else(
+    opened: Opened, name: str, burst: int, refill_s: float
+) -> None:
     stream, clock = opened()
-    attacked = logging.getLogger("uvicorn.error")
+    attacked = logging.getLogger(name)
     for n in range(100_000):
         attacked.warning("Invalid HTTP request received from %s.", n)
     logging.getLogger("server.x").warning("the disk is full")
-    assert len(stream.getvalue().splitlines()) == BURST + 1
-    clock.sleep(REFILL_S)
+    assert len(stream.getvalue().splitlines()) == burst + 1
+    clock.sleep(refill_s)
     attacked.warning("Invalid HTTP request received from %s.", "last")
     told = stream.getvalue().splitlines()[-1]
-    assert told.endswith(f"from last. ({100_000 - BURST} more of these were left out)")
-    clock.sleep(REFILL_S)
+    assert told.endswith(f"from last. ({100_000 - burst} more of these were left out)")
+    clock.sleep(refill_s)
     attacked.warning("Invalid HTTP request received from %s.", "later")
     assert stream.getvalue().splitlines()[-1].endswith("from later.")
+
+
+def test_what_strangers_sent_makes_no_kinds_of_its_own(opened: Opened) -> None:
+    stream, _ = opened()
+    for n in range(100):
+        logging.getLogger("asyncio").error(f"Error on transport creation for incoming connection from {n}")  # noqa: G004
+    assert len(stream.getvalue().splitlines()) == STRANGERS_BURST

@@ -17,7 +17,9 @@
 
   let moment = null; // as /api/ear/next gives it
   let offered = []; // wordings that Enter or a number teaches, after words that were not taken or a number
+  let deleting = false; // it was asked for, and told what would go
   let heard = new Set(); // kinds of parts of this moment that were heard
+  let asked = []; // what was told before a deletion
   let queue = [];
   let playing = null; // the part that is being played
   let turn = 0; // of playing: a newer one ends the older
@@ -42,13 +44,17 @@
       player.onended = () => resolve(true);
       player.onerror = () => resolve(false);
       player.onpause = () => mine !== turn && resolve(false);
-      player.ontimeupdate = () => {
-        if (mine === turn && part.kind === "proposal" && player.currentTime >= HEARD_S) heard.add("proposal");
-      };
+      player.ontimeupdate = () => mine === turn && wasHeard(part.kind);
       player.src = part.sound;
       player.playbackRate = rate;
       player.play().catch(() => resolve(false));
     });
+  }
+  // Whether so much of such a part was heard that it may be answered; also what is being played now counts.
+  function wasHeard(kind) {
+    const enough = ["proposal", "deletion"].includes(kind) && playing?.kind === kind && player.currentTime >= HEARD_S;
+    if (enough) heard.add(kind);
+    return heard.has(kind);
   }
   function hush() {
     turn += 1;
@@ -83,6 +89,7 @@
     if (playing && playing.kind === "proposal") return;
     begun(moment.parts.filter((part) => part.kind === "proposal"));
   }
+  const question = () => asked.filter((part) => part.kind === "deletion");
 
   // ---- asking
   const PREPARED = new Audio(); // what is said where the server does not answer must be here before
@@ -132,6 +139,23 @@
     await next(value.parts);
   }
 
+  async function askToDelete() {
+    hush();
+    const value = await ask(path("delete"));
+    heard.delete("deletion");
+    deleting = value.may;
+    asked = value.parts;
+    offered = [];
+    begun(asked);
+  }
+  async function remove() {
+    hush();
+    deleting = false;
+    const value = await ask(path("delete"), {});
+    if (value.go_on) await next(value.parts);
+    else begun(value.parts);
+  }
+
   // ---- what each key does
   async function enter() {
     await prepare();
@@ -139,15 +163,20 @@
       if (!queue.length) await next();
       return;
     }
+    if (deleting) {
+      if (wasHeard("deletion")) await remove();
+      else if (!playing || playing.kind !== "deletion") begun(question());
+      return;
+    }
     if (offered.length) {
-      if (offered.length === 1 && heard.has("proposal")) await act("edit", offered[0]);
+      if (offered.length === 1 && wasHeard("proposal")) await act("edit", offered[0]);
       return; // of several a number is chosen
     }
     if (!moment.acceptable && !moment.to_confirm) {
       await phrase("nothing_here");
       return;
     }
-    if (!heard.has("proposal")) {
+    if (!wasHeard("proposal")) {
       toProposal();
       return;
     }
@@ -180,7 +209,8 @@
     document.getElementById("title").focus();
   }
   function leave() {
-    const was = offered.length > 0;
+    const was = offered.length > 0 || deleting;
+    deleting = false;
     if (was) heard.delete("proposal"); // what was heard last was another wording
     offered = [];
     hush();
@@ -201,6 +231,7 @@
     reject: () => act("reject"),
     skip: () => act("skip"),
     difficult: () => act("difficult"),
+    delete: askToDelete,
     undo: async () => {
       await prepare();
       const value = await ask("/api/ear/undo", { done: done.get() });
@@ -221,6 +252,10 @@
     const known = Object.hasOwn(ACTIONS, name) || /^[1-9]$/.test(name);
     if (busy) return;
     busy = true;
+    if (deleting && !["enter", "accept", "pause"].includes(name)) {
+      deleting = false;
+      heard.delete("proposal"); // what was heard last was another thing
+    }
     try {
       if (!known) await phrase("key");
       else if (!moment && !ANYTIME.includes(name)) await (queue.length ? null : ACTIONS.enter());
@@ -250,7 +285,7 @@
     }
     if (at.matches("input, a[href], summary") || (at.matches("button") && ["Enter", " "].includes(event.key))) return;
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || !keys.isOn()) return;
-    const name = keys.action(event) || { Escape: "escape", " ": "pause", "+": "faster", "-": "slower", h: "help" }[event.key];
+    const name = keys.action(event) || { Escape: "escape", Delete: "delete", " ": "pause", "+": "faster", "-": "slower", h: "help" }[event.key];
     if (!name) return;
     event.preventDefault();
     if (name === "escape") leave();

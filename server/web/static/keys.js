@@ -96,8 +96,14 @@ window.waycue = window.waycue || {};
 
   // ---- times in the reader's zone
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
+  const exact = {
+    seconds: new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "medium" }), // moments are 2 s apart
+    time: new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }),
+  };
   window.waycue.times = (root) => {
-    for (const time of root.querySelectorAll("time[datetime]")) time.textContent = format.format(new Date(time.dateTime));
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      time.textContent = (exact[time.dataset.shown] || format).format(new Date(time.dateTime));
+    }
   };
   window.waycue.times(document);
 })();

@@ -256,8 +256,10 @@
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const section = page.querySelector("section.alike");
     if (current() !== moment || !place.isConnected) return;
-    if (section) place.replaceWith(section);
-    else place.remove();
+    if (section) {
+      place.replaceWith(section);
+      times(section);
+    } else place.remove();
     keys.show();
   }
 

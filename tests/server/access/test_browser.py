@@ -13,8 +13,8 @@ from playwright.sync_api import ViewportSize, expect, sync_playwright
 from server.access.person import Role
 from server.web.app import create_app
 from tests.server.access.people import PASSWORD, Town, town
+from tests.server.web.browsing import ARGUMENTS, CHROMIUM, TARGET_PX
 from tests.server.web.serving import served
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM, TARGET_PX
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
 PHONE: ViewportSize = {"width": 390, "height": 844}

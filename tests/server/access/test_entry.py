@@ -116,6 +116,8 @@ SENT: dict[str, dict[str, Any]] = {
 STRICTER = {
     "GET /moments/{sample_id}/delete": {"Carl": 403},
     "POST /moments/{sample_id}/delete": {"Carl": 403},
+    "GET /api/ear/{sample_id}/delete": {"Carl": 403},
+    "POST /api/ear/{sample_id}/delete": {"Carl": 403},
     "GET /wearers/{name:path}/delete": {"Carl": 403},
     "POST /wearers/{name:path}/delete": {"Wanda": 403, "Carl": 403, "Ana": 404},  # of nobody
     "POST /walks/{walk_id:path}/delete": {"Ana": 404},  # of none

@@ -179,7 +179,7 @@ def test_a_server_that_is_well_says_so() -> None:
         (Status(online=True, battery_percent=9.0), "battery at 9 %"),
         (Status(online=True, heat_c=85.0), "85 °C"),
         (Status(online=True, disk_free_bytes=10), "its disk is nearly full"),
-        (Status(online=True, failed=2), "2 records were refused for good"),
+        (Status(online=True, failed=2), "refused for good: 2 records"),
         (Status(online=True, model_state="refused: altered"), "its model: refused: altered"),
     ],
 )

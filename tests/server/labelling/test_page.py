@@ -19,8 +19,8 @@ from server.web import label_page
 from server.web.label_page import LabelPage
 from tests.device.capture.films import make
 from tests.server.commands.terminal import at_terminal
+from tests.server.web.browsing import ARGUMENTS, CHROMIUM, TARGET_PX
 from tests.server.web.serving import ask, post_json
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM, TARGET_PX
 
 SUGGESTED = "Caution, pole ahead."
 

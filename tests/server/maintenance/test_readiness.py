@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from server.broker.child import free_port
+from server.logs import STRANGERS_BURST
 from server.maintenance import home_lock, readiness
 from server.maintenance.readiness import ServerPlaces, ServerStanding
-from server.web.connections import LOG_BURST
 from shared.errors import InUse
 from shared.notify import READY
 from tests.paths import ROOT
@@ -79,4 +79,4 @@ def test_run_without_a_broker_is_ready_serves_its_page_and_refuses_a_second(tmp_
             running.send_signal(signal.SIGTERM)
             _, log = running.communicate(timeout=START_S)
     assert "Traceback" not in log
-    assert log.count("Invalid HTTP request") == LOG_BURST, "whoever attacks the page does not fill the disk"
+    assert log.count("Invalid HTTP request") == STRANGERS_BURST, "whoever attacks the page does not fill the disk"

@@ -65,7 +65,7 @@ def test_rounds_announce_then_delete_and_forget_what_has_no_end_any_more(house: 
     assert retention.run(port, SETTINGS) == []
     found = retention.look(house.store, SETTINGS, house.clock.utc_s())
     assert [one.sample_id for one in found.announced] == [reviewed]
-    assert retention.in_words(found) == ["1 moments will be deleted on 2024-02-26 (1 of Ada), 0 of them not reviewed."]
+    assert retention.in_words(found) == ["1 moment will be deleted on 2024-02-26 (1 of Ada), 0 not reviewed."]
     port.clock.sleep(15 * DAY_S)
     (proof,) = retention.run(port, SETTINGS)
     assert (proof.what, proof.moments, proof.by, proof.checked) == ("age", 1, "consent.days", True)
@@ -85,7 +85,7 @@ def test_the_command_says_and_does_it(house: House) -> None:
     house.send(moment(0))
     assert "Nothing has reached its age" in server(house.home, "consent", "retention", "--dry-run").stdout
     assert server(house.home, "consent", "set", "Ada", "--days", "5", "--as", "Eve").returncode == 0
-    assert "1 moments are due now" in server(house.home, "consent", "retention", "--dry-run").stdout
+    assert "Due now: 1 moment" in server(house.home, "consent", "retention", "--dry-run").stdout
     assert len(house.dataset.rows()) == 1
     assert "Deletion 1: 1 moment" in server(house.home, "consent", "retention").stdout
     assert house.dataset.rows() == []
@@ -94,7 +94,7 @@ def test_the_command_says_and_does_it(house: House) -> None:
 
 def test_what_is_written_down_of_a_wearer_is_told(house: House) -> None:
     house.send(moment(0))
-    assert "Ada: 1 moments (nobody has asked)" in server(house.home, "consent", "list").stdout
+    assert "Ada: 1 moment (nobody has asked)" in server(house.home, "consent", "list").stdout
     named = ("--seen", "named", "--account", "Max", "--teach", "no", "--how", "on paper", "--as", "Eve")
     done = server(house.home, "consent", "set", "Ada", *named)
     assert "Only the wearer, the admins and Max see them." in done.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.dataset import record_log, sample_row
-from server.dataset.choices import HeardChoice, from_list, to_list
+from server.dataset.choices import SURE, HeardChoice, from_list, to_list
 from server.review.listening import must_listen
 from server.speech import transcribe_waiting
 from server.speech.beside import Known, taught, together, with_teacher
@@ -17,6 +17,7 @@ from server.speech.choosing import MOST_CHOICES, Circumstances, Weights, chosen
 from server.speech.known import Knowing
 from server.speech.proposing import of_device, proposed
 from server.speech.requests import SeenThings
+from shared import languages
 from shared.speech import GRAMMAR, NOTHING, SENTENCES, SoundPass, Transcript
 from tests.server.dataset.moments import House, moment, sound, spoken
 
@@ -45,6 +46,14 @@ def test_what_all_hearings_agree_on_is_proposed_and_two_of_three_are_less_sure()
     assert agreed.confidence > split.confidence
     assert {one.wording for one in split.choices} == {CONE, DOOR}
     assert sum(one.probability for one in split.choices) < 1, "something is left for none of them"
+
+
+def test_in_a_language_for_which_nothing_was_measured_a_person_always_listens() -> None:
+    said = heard(*["mülltonne links"] * 3, guesses=[("mülltonne links", -0.5)])
+    german = proposed(said, language=languages.load("de"))
+    assert german.wording == "Caution, bin on the left."
+    assert german.choices[0].probability > SURE
+    assert german.confidence < SURE
 
 
 def test_a_model_that_sees_the_thing_speaks_for_it_and_one_that_would_see_it_against() -> None:

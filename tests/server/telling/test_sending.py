@@ -25,6 +25,7 @@ from server.telling.people import PersonTold
 from server.telling.step import NewsItem, NewsKey, NewsKind
 from shared.clock import ManualClock
 from shared.errors import ConfigError, Refused
+from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
 from tests.server.web.serving import seed
 
@@ -191,3 +192,33 @@ def test_an_address_that_cannot_be_read_is_named_by_its_service_alone() -> None:
 def test_a_damaged_memory_is_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / loop.STATE).write_text('{"told": 3}')
     assert loop.read(tmp_path).at_utc == {}
+
+
+def test_the_command_adds_lists_tests_and_removes_and_shows_no_address(house: House) -> None:
+    server(house.home, "init")
+    inbox = Inbox()
+    with http_server(inbox) as port:
+        address = f"json://127.0.0.1:{port}/{SECRET}"
+        chosen = ("--kind", "night", "--quiet", "22:00-07:00", "--zone", "Europe/Berlin")
+        added = server(house.home, "telling", "add", "Ana", *chosen, typed=f"# hers\n\n{address}\n")
+        assert (added.returncode, added.stderr) == (0, "")
+        assert people.load(house.home)["Ana"].urls == (address,)
+        assert "not from 22:00 to 07:00 (Europe/Berlin)" in server(house.home, "telling", "list").stdout
+        done = server(house.home, "telling", "test")
+        assert (done.returncode, done.stdout) == (0, "Ana was sent a test.\n")
+        assert inbox.got[0][1]["message"].startswith("This is a test")
+        inbox.status = 503
+        failed = server(house.home, "telling", "test", "Ana", "--json")
+        assert failed.returncode == 1
+        (outcome,) = json.loads(failed.stdout)
+        assert (outcome["name"], outcome["took_it"]) == ("Ana", False)
+        Telling(house.home, lambda: [NIGHT], house.clock).round()
+    (row,) = json.loads(server(house.home, "telling", "list", "--json").stdout)
+    assert (row["services"], row["kinds"], row["told_at_s"], row["failures"]) == (["json"], ["night"], None, 1)
+    everything = [server(house.home, "telling", *words) for words in (("list",), ("list", "--json"), ("test",))]
+    assert not any(SECRET in done.stdout + done.stderr for done in everything)
+    assert server(house.home, "telling", "add", "Ben", typed="nonsense").returncode == 2
+    assert server(house.home, "telling", "remove", "Ana").returncode == 0
+    nobody = server(house.home, "telling", "test")
+    assert (nobody.returncode, "telling add NAME" in nobody.stderr) == (1, True)
+    assert server(house.home / "none", "telling", "list").returncode == 2

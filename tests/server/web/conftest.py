@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from server.web.app import create_app
 from tests.server.dataset.moments import House
+from tests.server.web.browsing import NewPage, chromium, pages
 from tests.server.web.serving import seed, served
 
 
@@ -24,3 +26,16 @@ def site(house: House) -> Iterator[str]:
     app = create_app(house.store, house.dataset, clock=house.clock, model=lambda: "night-7")
     with served(app) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for one file of tests: Playwright runs once in a process at a time."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: str) -> Iterator[NewPage]:
+    with pages(browser, site) as open_page:
+        yield open_page

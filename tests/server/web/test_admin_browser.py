@@ -3,29 +3,20 @@ by keyboard and without JavaScript."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from server import config as server_config
+from tests.server.web.browsing import TARGET_PX, broken_words, covered, needs_chromium
 from tests.server.web.test_admin import PAGES, AdminSite, site
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM, TARGET_PX
 
 __all__ = ["site"]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 ALL_PAGES = (*(f"/admin{path}" for path in PAGES), "/people", "/wearers", "/wearers/Ada", "/deletions")
@@ -60,6 +51,8 @@ def test_nothing_is_cut_off_targets_are_large_and_headings_go_down_step_by_step(
             TARGET_PX,
         )
         assert small == [], path
+        assert covered(page) == [], path
+        assert broken_words(page) == [], path
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea, svg[role]')]
                 .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim()

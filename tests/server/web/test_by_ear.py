@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from server.review import decisions
 from server.review.decisions import ReviewDecision
@@ -19,38 +19,9 @@ from server.web import ear_words, view
 from server.web.ear_words import EarKind
 from shared.wav import decode_sound
 from tests.server.dataset.moments import House
+from tests.server.web.ears import EARS, FASTEST, needs_ears, understood
 from tests.server.web.serving import CORRECTED, FLAGGED, PUZZLING, ask, correct, post_json
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM
 
-needs_ears = pytest.mark.skipif(
-    CHROMIUM is None or shutil.which("espeak-ng") is None, reason="Chromium or espeak-ng is not installed"
-)
-EARS = """
-// Taps the one player and keeps what comes out of it; the page is dark from the beginning.
-window.heard = [];
-addEventListener('DOMContentLoaded', () => {
-  const dark = new CSSStyleSheet();
-  dark.replaceSync('* { color: black !important; background: black !important; }');
-  document.adoptedStyleSheets = [dark];
-  const player = document.getElementById('ear-player');
-  const context = new AudioContext({ sampleRate: 16000 });
-  const tap = context.createScriptProcessor(4096, 1, 1);
-  context.createMediaElementSource(player).connect(tap);
-  tap.connect(context.destination);
-  tap.onaudioprocess = (event) => {
-    const last = window.heard[window.heard.length - 1];
-    const loudest = event.inputBuffer.getChannelData(0).reduce((most, one) => Math.max(most, Math.abs(one)), 0);
-    if (last && !player.paused) last.peak = Math.max(last.peak, loudest);
-  };
-  player.addEventListener('playing', () => {
-    context.resume();
-    const address = new URL(player.currentSrc).pathname;
-    const last = window.heard[window.heard.length - 1];
-    if (!last || last.address !== address || last.ended) window.heard.push({ address, peak: 0, ended: false });
-  });
-  player.addEventListener('ended', () => { window.heard[window.heard.length - 1].ended = true; });
-});
-"""
 GRAMMAR = """#JSGF V1.0;
 grammar ear;
 public <s> = [ proposed ] <what> [ enter to accept ] | confirmed <what> <left> left u takes it back | taken back ;
@@ -60,18 +31,17 @@ public <s> = [ proposed ] <what> [ enter to accept ] | confirmed <what> <left> l
 
 
 @pytest.fixture
-def listener(site: str) -> Iterator[Page]:
+def listener(browser: Browser, site: str) -> Iterator[Page]:
     """The page for ears, before the first key."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page()
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.add_init_script(EARS)
-        page.goto(f"{site}/ear")
-        yield page
-        browser.close()
-        assert troubles == []
+    page, troubles = browser.new_page(), list[str]()
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.add_init_script(EARS)
+    page.goto(f"{site}/ear")
+    for _ in range(FASTEST):
+        page.keyboard.press("+")
+    yield page
+    page.close()
+    assert troubles == []
 
 
 def until(page: Page, text: str, *, timeout_ms: float = 60_000) -> None:
@@ -101,20 +71,6 @@ def sound_of(page: Page, site: str, text: str) -> NDArray[np.float32]:
     return decode_sound(ask(site + page.evaluate(f"heard[{at}].address")).body)
 
 
-def understood(samples: NDArray[np.float32]) -> str:
-    """What the embedded recogniser hears in it."""
-    pocketsphinx = pytest.importorskip("pocketsphinx", reason="pocketsphinx is not installed")
-    decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
-    decoder.add_jsgf_string("ear", GRAMMAR)
-    decoder.activate_search("ear")
-    quiet = np.random.default_rng(0).normal(0, 20, 8000).astype(np.int16)
-    sound = (samples.clip(-1, 1) * 32767).astype(np.int16)
-    decoder.start_utt()
-    decoder.process_raw(np.concatenate([quiet, sound, quiet]).tobytes(), full_utt=True)
-    decoder.end_utt()
-    return "" if decoder.hyp() is None else str(decoder.hyp().hypstr)
-
-
 @needs_ears
 def test_a_moment_is_heard_accepted_and_taken_back_without_looking(listener: Page, house: House, site: str) -> None:
     page = listener
@@ -125,7 +81,7 @@ def test_a_moment_is_heard_accepted_and_taken_back_without_looking(listener: Pag
     assert told[1] == "The device said: Caution, bin ahead."
     assert told[2:4] == ["The sound of the moment", "Ada said:"]
     proposed = sound_of(page, site, "Proposed: Caution, cone on the left. Enter to accept.")
-    assert understood(proposed) == "proposed caution cone on the left enter to accept"
+    assert understood(proposed, GRAMMAR) == "proposed caution cone on the left enter to accept"
     media = [part for part in page.evaluate("heard.map((part) => part.address)") if part.startswith("/media/")]
     assert len(media) == 2, "the moment and what the wearer said"
     ended(page, len(told) - 1)
@@ -135,9 +91,8 @@ def test_a_moment_is_heard_accepted_and_taken_back_without_looking(listener: Pag
     page.keyboard.press("Enter")
     confirmed = "Confirmed: “Caution, cone on the left.” 3 left. U takes it back."
     until(page, confirmed)
-    assert (
-        understood(sound_of(page, site, confirmed)) == "confirmed caution cone on the left three left u takes it back"
-    )
+    heard = understood(sound_of(page, site, confirmed), GRAMMAR)
+    assert heard == "confirmed caution cone on the left three left u takes it back"
     row = decisions.get(house.store, CORRECTED)
     assert row is not None
     assert (row.ground_truth, row.author) == ("Caution, cone on the left.", "caregiver")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import socket
 import ssl
@@ -15,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from server import logs
 from server.identity.authority import Authority
 from server.web import connections, guard
 from server.web.app import create_app
-from server.web.connections import ConnectionLimits, LogRation, PageServer
+from server.web.connections import ConnectionLimits, PageServer
 from server.web.page_tls import PageCertificate
-from shared.clock import ManualClock, SystemClock
+from shared.clock import SystemClock
 from shared.errors import ConfigError
 from tests.server.dataset.moments import House
 from tests.server.web.serving import FLAGGED, ask
@@ -214,30 +216,21 @@ def test_a_flood_of_header_fields_is_refused(control: str, house: House, monkeyp
 
 
 @CONTROL
-def test_nonsense_does_not_fill_the_log(
-    control: str, house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nonsense_does_not_fill_the_log(control: str, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     if control == "off":
-        monkeypatch.setattr(LogRation, "filter", lambda *_: True)
-    with page(house) as port:
-        for _ in range(60):
-            assert said(port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
-    lines = caplog.text.count("Invalid HTTP")
-    assert lines == 60 if control == "off" else 0 < lines <= connections.LOG_BURST + 1
-
-
-def test_what_was_left_out_of_the_log_is_counted() -> None:
-    clock = ManualClock()
-    ration = LogRation(clock)
-
-    def record() -> logging.LogRecord:
-        return logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "bad %s", ("thing",), None)
-
-    assert [ration.filter(record()) for _ in range(8)] == [True] * 5 + [False] * 3
-    clock.now_s += 60
-    last = record()
-    assert ration.filter(last)
-    assert last.getMessage() == "bad thing (3 more like this were left out)"
+        monkeypatch.setattr(logs.Ration, "filter", lambda *_: True)
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.addFilter(logs.Ration(SystemClock()))
+    logging.getLogger().addHandler(handler)
+    try:
+        with page(house) as port:
+            for _ in range(60):
+                assert said(port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    lines = written.getvalue().count("Invalid HTTP")
+    assert lines == 60 if control == "off" else 0 < lines <= logs.STRANGERS_BURST + 1
 
 
 def test_the_page_speaks_tls_with_the_servers_own_authority(house: House, tmp_path: Path) -> None:
