@@ -18,6 +18,7 @@ from importlib.resources import files
 from typing import Any, NoReturn
 
 from sqlalchemy import JSON, Dialect
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from shared.errors import DatasetError
@@ -105,3 +106,19 @@ def said_by(body: Mapping[str, Any], name: str) -> str:
 def wearer_of(body: Mapping[str, Any], device: str) -> str:
     """Whose a moment is, of its row; as server.consent.terms has it."""
     return said_by(body, "speaker_id") or device
+
+
+def said(name: str) -> Callable[[DefaultExecutionContext], str]:
+    """The default of a column that has what the body of the row says."""
+    return lambda context: said_by(_inserted(context)["body"], name)
+
+
+def whose(context: DefaultExecutionContext) -> str:
+    """The default of the column that says whose a moment is."""
+    values = _inserted(context)
+    return wearer_of(values["body"], values["device"])
+
+
+def _inserted(context: DefaultExecutionContext) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    return values

@@ -17,7 +17,7 @@ SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,11 @@ from sqlalchemy import (
     create_engine,
     event,
 )
-from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from server.database import packing
-from server.database.bodies import Body, said_by, wearer_of
+from server.database import bodies, packing
+from server.database.bodies import Body
 from shared import atomic, file_lock
 from shared.errors import ConfigError
 
@@ -68,21 +67,6 @@ metadata = MetaData(
     }
 )
 
-
-def _said(name: str) -> Callable[[DefaultExecutionContext], str]:
-    return lambda context: said_by(_inserted(context)["body"], name)
-
-
-def _whose(context: DefaultExecutionContext) -> str:
-    values = _inserted(context)
-    return wearer_of(values["body"], values["device"])
-
-
-def _inserted(context: DefaultExecutionContext) -> Mapping[str, Any]:
-    values: Mapping[str, Any] = context.get_current_parameters()  # type: ignore[no-untyped-call]
-    return values
-
-
 records = Table(
     "records",
     metadata,
@@ -97,9 +81,9 @@ records = Table(
     Column("proposal", Text),  # corrections: the transcript in the vocabulary's words, "" = not understood
     Column("choices", JSON),  # corrections: what may have been meant instead; null = as none
     # Of its body, to be selected by; "" = it does not say.
-    Column("walk_id", String(96), nullable=False, server_default="", default=_said("walk_id")),
-    Column("wearer", String(96), nullable=False, server_default="", default=_said("wearer")),
-    Column("context", Text, nullable=False, server_default="", default=_said("context")),
+    Column("walk_id", String(96), nullable=False, server_default="", default=bodies.said("walk_id")),
+    Column("wearer", String(96), nullable=False, server_default="", default=bodies.said("wearer")),
+    Column("context", Text, nullable=False, server_default="", default=bodies.said("context")),
 )
 Index("ix_records_walk_id", records.c.walk_id)
 Index("ix_records_chunk_id", records.c.chunk_id)
@@ -170,7 +154,7 @@ samples = Table(
     Column("captured_at", Float, nullable=False),  # when it was received, where its clock was ahead of ours
     Column("changed_at", Float, nullable=False),
     Column("body", Body, nullable=False),  # the newest row
-    Column("wearer", String(96), nullable=False, server_default="", default=_whose),
+    Column("wearer", String(96), nullable=False, server_default="", default=bodies.whose),
     Column("model", String(96), nullable=False, server_default=""),  # the version that guided, "" = none
     Column("marks", Integer, nullable=False, server_default="0"),  # bits: see server.dataset.judged
     Column("cells", JSON, nullable=False, server_default="[]"),  # the rollups that this moment counts in
