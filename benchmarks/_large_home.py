@@ -21,9 +21,11 @@ import cv2
 import numpy as np
 
 from server import config
+from server.database import bodies
 from server.database import store as db
+from server.database.bodies import said_by, to_text
 from server.database.store import open_store
-from server.dataset import judged, record_log, rollups, row_log, sample_row
+from server.dataset import judged, record_log, rollups, row_log, sample_row, sought
 from server.dataset.compose import KnownCorrection, compose
 from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.sample_row import SampleRow
@@ -211,6 +213,16 @@ def _picture(number: int) -> bytes:
     return bytes(cv2.imencode(".jpg", cv2.resize(noise, (160, 90), interpolation=cv2.INTER_CUBIC))[1].tobytes())
 
 
+class _Body(str):
+    """JSON that is compressed when it is written."""
+
+    __slots__ = ()
+
+
+def _own(value: str, text: str) -> str | bytes:
+    return bodies.pack(text) if isinstance(value, _Body) else text
+
+
 class _Taken:
     """Stands for the database while the statements about a kind are taken down."""
 
@@ -242,7 +254,7 @@ class _Script:
         log.writelines(next(texts).encode() for _ in range(rows))
         facts.writelines(next(texts).encode() for _ in range(lines))
         for statement, values in self._statements:
-            own = [next(texts) if isinstance(value, str) else one.numbers.get(value, value) for value in values]
+            own = [_own(it, next(texts)) if isinstance(it, str) else one.numbers.get(it, it) for it in values]
             connection.execute(statement, own)
 
 
@@ -304,21 +316,28 @@ def _insert_facts(taken: _Taken, lines: list[dict[str, Any]]) -> None:
             heard = [line[name] for name in ("transcript", "heard_confidence", "proposal", "device", "record_id")]
             taken.execute(_HEARD, heard)
             continue
-        values = [json.dumps(line[name]) if name == "body" else line[name] for name in names]
+        values = [_Body(to_text(line[name])) if name == "body" else line[name] for name in names]
+        if line["what"] == "record":
+            said = ("walk_id", "wearer", "context")
+            names, values = (*names, *said), [*values, *(said_by(line["body"], name) for name in said)]
         _insert(taken, f"{line['what']}s", names, values)
 
 
 def _insert_rows(taken: _Taken, kind: _Kind, rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        values = [row["row_id"], row["sample_id"], json.dumps(row), 1]
+        values = [row["row_id"], row["sample_id"], _Body(to_text(row)), 1]
         _insert(taken, "dataset_rows", ("row_id", "sample_id", "body", "logged"), values)
     newest = sample_row.from_dict(rows[-1])
     fold = row_log.fold_of(newest, rows[-1], now_s=_DECIDED_S if len(rows) > 1 else _RECEIVED_S)
-    own = [json.dumps(value) if name in ("body", "cells") else value for name, value in fold.items()]
-    _insert(taken, "samples", tuple(fold), own)
+    own = fold | {"body": _Body(to_text(fold["body"])), "cells": json.dumps(fold["cells"])}
+    _insert(taken, "samples", tuple(own), list(own.values()))
+    found_by = sought.row_of(newest)
+    _insert(taken, "sought", tuple(found_by), list(found_by.values()))
     if len(rows) > 1:
         names = ("sample_id", "at", "reviewer", "action", "before", "after")
-        _insert(taken, "reviews", names, [_STEM, _DECIDED_S, newest.author, kind.decision, *map(json.dumps, rows)])
+        wordings = [_Body(to_text(row)) for row in rows]
+        _insert(taken, "reviews", names, [_STEM, _DECIDED_S, newest.author, kind.decision, *wordings])
+        taken.execute("INSERT INTO review_acts VALUES (last_insert_rowid(), last_insert_rowid(), NULL)", [])
 
 
 def _insert(taken: _Taken, table: str, names: tuple[str, ...], values: list[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select
 
 from server.database import store as db
+from server.dataset.judged import CORRECTED
 
 FIRST = 0
 """The priority of a moment with a spoken correction (server.dataset.row_log): with it, the index of the queue is used.
@@ -14,5 +15,5 @@ What the monitor stopped has it too."""
 def corrections(connection: Connection) -> int:
     """Moments with one that nobody has decided about."""
     table = db.samples.c
-    waits = (table.state == "pending") & (table.priority == FIRST) & (table.body["correction_id"].as_string() != "")
+    waits = (table.state == "pending") & (table.priority == FIRST) & (table.marks.bitwise_and(CORRECTED) != 0)
     return int(connection.scalar(select(func.count()).select_from(db.samples).where(waits)) or 0)

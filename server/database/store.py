@@ -10,11 +10,13 @@ Rules that it keeps:
    deadlock.
 4. Times are wall-clock seconds since 1970 in UTC.
 
+Bodies (JSON of rows and records) are compressed, see `server.database.bodies`: what SQL selects by has a column.
 SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives power loss.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +31,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Computed,
     Connection,
     CursorResult,
     Engine,
@@ -47,6 +48,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from server.database import bodies, packing
+from server.database.bodies import Body
 from shared import atomic, file_lock
 from shared.errors import ConfigError
 
@@ -71,13 +74,18 @@ records = Table(
     Column("record_id", String(96), primary_key=True),
     Column("kind", String(16), nullable=False),  # chunk | correction
     Column("chunk_id", String(96), nullable=False),  # the chunk it is, or is about
-    Column("body", JSON, nullable=False),
+    Column("body", Body, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("transcript", Text),  # corrections: what was heard; null = nobody has listened yet
     Column("heard_confidence", Float),
     Column("proposal", Text),  # corrections: the transcript in the vocabulary's words, "" = not understood
     Column("choices", JSON),  # corrections: what may have been meant instead; null = as none
+    # Of its body, to be selected by; "" = it does not say.
+    Column("walk_id", String(96), nullable=False, server_default="", default=bodies.said("walk_id")),
+    Column("wearer", String(96), nullable=False, server_default="", default=bodies.said("wearer")),
+    Column("context", Text, nullable=False, server_default="", default=bodies.said("context")),
 )
+Index("ix_records_walk_id", records.c.walk_id)
 Index("ix_records_chunk_id", records.c.chunk_id)
 Index("ix_records_record_id", records.c.record_id)
 
@@ -119,7 +127,7 @@ dataset_rows = Table(
     Column("seq", Integer, primary_key=True, autoincrement=True),  # the order of the lines in metadata.jsonl
     Column("row_id", String(128), nullable=False, unique=True),
     Column("sample_id", String(96), nullable=False),
-    Column("body", JSON, nullable=False),
+    Column("body", Body, nullable=False),
     Column("logged", Boolean, nullable=False),  # the line is in metadata.jsonl and synced
 )
 # Partial: a row waits for its log for milliseconds, and nobody asks for the others.
@@ -133,7 +141,6 @@ log_state = Table(
     Column("size_bytes", Integer, nullable=False),  # length of the file when its rows were last marked as logged
 )
 
-_WHOSE = "coalesce(nullif(json_extract(body, '$.speaker_id'), ''), device)"
 samples = Table(
     "samples",
     metadata,
@@ -146,8 +153,8 @@ samples = Table(
     Column("priority", Integer, nullable=False),  # 0 first: see server.dataset.row_log.priority
     Column("captured_at", Float, nullable=False),  # when it was received, where its clock was ahead of ours
     Column("changed_at", Float, nullable=False),
-    Column("body", JSON, nullable=False),  # the newest row
-    Column("wearer", String(96), Computed(_WHOSE, persisted=False)),  # server.consent.terms.wearer_of
+    Column("body", Body, nullable=False),  # the newest row
+    Column("wearer", String(96), nullable=False, server_default="", default=bodies.whose),
     Column("model", String(96), nullable=False, server_default=""),  # the version that guided, "" = none
     Column("marks", Integer, nullable=False, server_default="0"),  # bits: see server.dataset.judged
     Column("cells", JSON, nullable=False, server_default="[]"),  # the rollups that this moment counts in
@@ -168,8 +175,8 @@ reviews = Table(
     Column("at", Float, nullable=False),
     Column("reviewer", String(96), nullable=False),
     Column("action", String(16), nullable=False),  # accept | edit | nothing | reject | return | undo
-    Column("before", JSON, nullable=False),
-    Column("after", JSON, nullable=False),
+    Column("before", Body, nullable=False),
+    Column("after", Body, nullable=False),
 )
 Index("ix_reviews_sample_id", reviews.c.sample_id)
 Index("ix_reviews_reviewer", reviews.c.reviewer, reviews.c.id)
@@ -531,10 +538,12 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     event.listen(engine, "begin", _begin_sqlite)
     with file_lock.locked(home / ".migrate.lock"):
         try:
+            packing.keep_copy(database)
             _migrate(engine)
-        except OperationalError:
+            packing.bring_up(database)
+        except (OperationalError, sqlite3.OperationalError):
             raise  # busy, or the disk: not the file's fault
-        except (DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's own message is damaged
+        except (DatabaseError, sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the last of a damaged message
             raise ConfigError(
                 f"The database {database} is damaged ({getattr(error, 'orig', error)}).",
                 hint=f"Mend it: waycue-server --home {home} check --repair",

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Text, and_, cast, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, type_coerce, update
 
 from server.database import store as db
+from server.database.bodies import BodyText
 from server.dataset import derived, feature_cache, record_log, sample_row, view, wishes
 from server.dataset.came import Merged
 from server.dataset.folder import Dataset
@@ -217,7 +218,7 @@ def still_used(connection: Connection, paths: Collection[str], *, but: Collectio
     for some in wishes.in_pieces(paths):
         used |= set(connection.execute(select(db.parts.c.path).where(db.parts.c.path.in_(some))).scalars())
     left = {Path(path).stem: path for path in set(paths) - used}
-    moments = select(db.samples.c.sample_id, cast(db.samples.c.body, Text))
+    moments = select(db.samples.c.sample_id, type_coerce(db.samples.c.body, BodyText))
     for sample_id, body in connection.execute(moments) if left else ():
         if sample_id not in but:
             used |= {left[stem] for stem in _HASH.findall(body) if stem in left}

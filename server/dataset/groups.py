@@ -20,7 +20,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from server.database import store as db
 
 SplitBy = Literal["walk", "place", "wearer"]
-_FIELDS: Mapping[str, str] = {"place": "context", "wearer": "wearer"}
+_COLUMNS: Mapping[str, ColumnElement[str]] = {"place": db.records.c.context, "wearer": db.records.c.wearer}
 """Of a chunk's record."""
 
 
@@ -52,7 +52,7 @@ def group_in(connection: Connection, walk_id: str, by: SplitBy) -> WalkGroup:
     if by == "walk":
         return WalkGroup()
     named = _said(by)
-    query = select(named).where(_walk() == walk_id, db.records.c.kind == "chunk", named != "").limit(1)
+    query = select(named).where(db.records.c.walk_id == walk_id, db.records.c.kind == "chunk", named != "").limit(1)
     return WalkGroup(by, connection.execute(query).scalar() or "")
 
 
@@ -61,17 +61,12 @@ def walks_of(connection: Connection, group: WalkGroup) -> list[tuple[str, str]]:
     half a second, once for each new walk."""
     if group.alone:
         return []
-    mine = select(_walk()).where(db.records.c.kind == "chunk", _said(group.by) == group.name)
+    mine = select(db.records.c.walk_id).where(db.records.c.kind == "chunk", _said(group.by) == group.name)
     table = db.walks
     query = select(table.c.walk_id, table.c.split).where(table.c.walk_id.in_(mine))
     rows = connection.execute(query.order_by(table.c.first_seen_at, table.c.walk_id)).all()
     return [(str(walk), str(split)) for walk, split in rows]
 
 
-def _walk() -> ColumnElement[str]:
-    walk: ColumnElement[str] = db.records.c.body["walk_id"].as_string()
-    return walk
-
-
 def _said(by: SplitBy) -> ColumnElement[Any]:
-    return func.lower(func.trim(db.records.c.body[_FIELDS[by]].as_string()))
+    return func.lower(func.trim(_COLUMNS[by]))

@@ -46,8 +46,11 @@ class Tally:
 
 
 def values_of(row: sample_row.SampleRow) -> dict[str, object]:
-    """The columns of a fold that its sums are made from."""
-    return {"model": row.model_version, "marks": judged.marks_of(row), "cells": judged.cells_of(row)}
+    """The columns of a fold that it is selected by and that its sums are made from."""
+    whose = row.speaker_id or row.device  # as server.consent.terms.wearer_of
+    return {
+        "wearer": whose, "model": row.model_version, "marks": judged.marks_of(row), "cells": judged.cells_of(row),
+    }  # fmt: skip
 
 
 def rules() -> str:
@@ -100,14 +103,13 @@ def filling(store: Store) -> Background:
 def _filled(connection: Connection, after: str) -> tuple[str | None, int]:
     """The folds behind that one: (the last of them, None where there are no more; how many changed)."""
     table = db.samples
-    query = select(table.c.sample_id, table.c.body, table.c.model, table.c.marks, table.c.cells).where(
-        table.c.sample_id > after
-    )
+    columns = (table.c.sample_id, table.c.body, table.c.wearer, table.c.model, table.c.marks, table.c.cells)
+    query = select(*columns).where(table.c.sample_id > after)
     folds = connection.execute(query.order_by(table.c.sample_id).limit(AT_ONCE)).all()
     changes = []
     for fold in folds:
         values = values_of(sample_row.from_dict(fold.body, where=f"sample {fold.sample_id}"))
-        if values != {"model": fold.model, "marks": fold.marks, "cells": fold.cells}:
+        if values != {name: getattr(fold, name) for name in values}:
             changes.append({"own_id": fold.sample_id, **values})
     if changes:
         connection.execute(update(table).where(table.c.sample_id == bindparam("own_id")), changes)

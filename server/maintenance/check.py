@@ -27,7 +27,7 @@ from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.dataset.sample_row import to_dict
-from server.maintenance import check_database, check_folds, check_logs, check_state, home_lock
+from server.maintenance import check_bodies, check_database, check_folds, check_logs, check_state, home_lock
 from server.maintenance.check_files import FileCheck, SeenFiles
 from server.maintenance.findings import HomeFinding
 from server.maintenance.progress import CheckPart, Told, nobody
@@ -70,6 +70,10 @@ def check(home: Path, clock: Clock, *, repair: bool = False, resume: bool = Fals
         with closing(open_store(home, create=repair)) as store:
             if known is None:
                 findings += _salvaged(home, store, findings)
+                damaged = check_bodies.damage(store, repair=repair, to=to)
+                findings += damaged
+                if damaged and not repair:  # the rest cannot be read before that is mended
+                    return CheckReport(tuple(findings), rows=0, records=0, files=0, bytes=0)
                 findings += _sides(store, dataset, Merge(store, dataset, clock), clock, repair=repair, to=to)
                 known = SeenFiles(findings=findings)
             seen = _files(FileCheck(store, dataset, home, clock, repair=repair), known, home, repair=repair, to=to)

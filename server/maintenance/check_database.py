@@ -14,8 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.access import tables as _accounts  # noqa: F401  so that its tables are copied too
 from server.database import store as db
+from server.database.bodies import BodyText, unpack
 from server.database.store import DATABASE_NAME, Store
 from server.maintenance.findings import FOLDER, HomeFinding, set_aside
+from shared.errors import DatasetError
 
 DAMAGED = "database damaged"
 _FROM_THE_LOGS = frozenset(
@@ -93,7 +95,7 @@ def _copy(broken: Path, table: Table, store: Store) -> tuple[int, str]:
             with store.writing() as connection:
                 connection.execute(insert(table).values(**row))
             copied += 1
-        except (SQLAlchemyError, ValueError, RecursionError) as error:
+        except (SQLAlchemyError, DatasetError, ValueError, RecursionError) as error:
             problem = f"a row is damaged: {type(error).__name__}"
 
 
@@ -105,6 +107,8 @@ def _rows(broken: Path, table: Table) -> Iterator[dict[str, object]]:
 
 
 def _decoded(column: Column[Any], value: object) -> object:
+    if isinstance(column.type, BodyText) and isinstance(value, str | bytes):
+        return json.loads(unpack(value))
     if isinstance(column.type, JSON) and isinstance(value, str):
         return json.loads(value)
     return bool(value) if isinstance(column.type, Boolean) and value is not None else value

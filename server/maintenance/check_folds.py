@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 
 from server.database import store as db
+from server.database.bodies import wearer_of
 from server.database.store import Store
 from server.dataset import rollups, row_log, sought
 from server.dataset.sample_row import from_dict, number_in
@@ -39,7 +40,7 @@ def differences(store: Store, *, to: Told = nobody) -> Iterator[HomeFinding]:
 
 def _folds(connection: Connection) -> Iterator[Any]:
     table = db.samples
-    query = select(table.c.sample_id, table.c.body, table.c.model, table.c.marks, table.c.cells)
+    query = select(table.c.sample_id, table.c.body, table.c.wearer, table.c.model, table.c.marks, table.c.cells)
     yield from connection.execute(query.order_by(table.c.sample_id).execution_options(yield_per=EVERY))
 
 
@@ -65,10 +66,9 @@ def _agrees(fold: Any, body: dict[str, Any], *, counted: bool) -> bool:
     """counted: all folds have the marks and cells of today's rules"""
     if body.get("erased") or fold is None:
         return fold is None and bool(body.get("erased"))
-    if fold.body != body:
+    if fold.body != body or fold.wearer != wearer_of(body, str(body["device"])):
         return False
-    values = {"model": fold.model, "marks": fold.marks, "cells": fold.cells}
-    return not counted or rollups.values_of(from_dict(body)) == values
+    return not counted or all(getattr(fold, name) == is_ for name, is_ in rollups.values_of(from_dict(body)).items())
 
 
 def fold_again(store: Store, sample_id: str, *, now_s: float) -> None:

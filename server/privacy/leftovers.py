@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, select, update
+from sqlalchemy import Connection, select, update
 
 from server.consent import terms
 from server.database import store as db
@@ -133,9 +133,8 @@ def _in_tables(connection: Connection, plan: DeletionPlan) -> Iterator[str]:
         for table, column in ((db.samples, db.samples.c.sample_id), (db.reviews, db.reviews.c.sample_id)):
             if connection.execute(select(column).where(column.in_(some))).first():
                 yield table.name
-        body = cast(db.dataset_rows.c.body, Text)
-        whole = select(body).where(db.dataset_rows.c.sample_id.in_(some), body.not_like('%"erased": true%'))
-        if connection.execute(whole).first():
+        rows = select(db.dataset_rows.c.body).where(db.dataset_rows.c.sample_id.in_(some))
+        if not all(body.get("erased") for body in connection.execute(rows).scalars()):
             yield "dataset_rows"
     for device, names in plan.records.items():
         for some in wishes.in_pieces(names):

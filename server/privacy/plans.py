@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from server.consent import register
 from server.database import store as db
@@ -107,14 +107,14 @@ def again(connection: Connection, plan: DeletionPlan) -> DeletionPlan:
 def of_walk(connection: Connection, walk_id: str) -> DeletionPlan:
     """The plan to delete a walk: also what came of it and is no moment yet. Raises: Refused where there is none."""
     moments = select(db.samples.c.sample_id).where(db.samples.c.walk_id == walk_id)
-    sent = db.records.c.body["walk_id"].as_string() == walk_id
+    sent = db.records.c.walk_id == walk_id
     return _of(connection, DeletionKind.WALK, walk_id, moments.scalar_subquery(), sent)
 
 
 def of_wearer(connection: Connection, wearer: str) -> DeletionPlan:
     """The plan to delete all of a wearer. Raises: Refused where nobody knows them."""
-    own = db.records.c.body["wearer"].as_string()
-    sent = or_(own == wearer, (func.coalesce(own, "") == "") & (db.records.c.device == wearer))
+    own = db.records.c.wearer
+    sent = or_(own == wearer, (own == "") & (db.records.c.device == wearer))
     moments = select(db.samples.c.sample_id).where(register.who() == wearer)
     return _of(connection, DeletionKind.WEARER, wearer, moments.scalar_subquery(), sent)
 

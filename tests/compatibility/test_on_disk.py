@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+from server.database.bodies import unpack
 from tests.compatibility.commands import device_answers, exported, exported_records, server_answers
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -56,6 +58,15 @@ def database(home: Path) -> Rows:
         listed = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         names = sorted(name for (name,) in listed if name not in ("alembic_version", "sqlite_sequence"))
         connection.row_factory = sqlite3.Row
-        rows = {name: [dict(row) for row in connection.execute(f'SELECT * FROM "{name}"')] for name in names}  # noqa: S608
+        rows = {name: [_row(row) for row in connection.execute(f'SELECT * FROM "{name}"')] for name in names}  # noqa: S608
     connection.close()
     return rows
+
+
+def _row(row: sqlite3.Row) -> dict[str, Any]:
+    """Bodies as what they say: how they lie there is the version's own."""
+    return {name: json.loads(unpack(row[name])) if _is_json(row[name]) else row[name] for name in row.keys()}  # noqa: SIM118
+
+
+def _is_json(value: object) -> bool:
+    return isinstance(value, bytes) or (isinstance(value, str) and value.startswith("{"))

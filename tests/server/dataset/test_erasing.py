@@ -33,6 +33,7 @@ from shared.clock import ManualClock
 from shared.erasure import id_of
 from shared.messages import Ack, Begin, CorrectionHeard, Envelope, EraseRecord, Part
 from shared.speech import Transcript
+from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
@@ -70,7 +71,7 @@ def left_of(house: House) -> dict[str, Any]:
 
 def everything(house: House) -> bytes:
     """All bytes of the home but those of the lists of wishes."""
-    return b"".join(path.read_bytes() for path in sorted(house.home.rglob("*")) if path.is_file())
+    return b"".join(readable(path) for path in sorted(house.home.rglob("*")) if path.is_file())
 
 
 def test_moments_of_a_time_are_gone_from_logs_database_files_and_review_and_others_are_not(house: House) -> None:
@@ -89,7 +90,7 @@ def test_moments_of_a_time_are_gone_from_logs_database_files_and_review_and_othe
     for word in (b"bin", b"Caution"):
         assert word not in after["logs"]
     for path in house.home.glob("waycue.sqlite*"):
-        assert b"bin on the left" not in path.read_bytes(), f"in a free page of {path.name}"
+        assert b"bin on the left" not in readable(path), f"in a free page of {path.name}"
         assert word.decode() not in json.dumps(after["reviews"] + after["samples"] + after["records"])
     assert decisions.get(house.store, TWO.record.chunk_id) is None
     assert {row.sample_id for row in house.dataset.rows()} == {ONE.record.chunk_id, THREE.record.chunk_id}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, Moment, Spoken, clip, moment, part, picture, sound, spoken
 
 
@@ -48,8 +49,7 @@ def places(home: Path, tag: str) -> Iterator[str]:
     for path in sorted(home.rglob("*")):
         if wanted in str(path.relative_to(home)).encode():
             yield str(path)
-        elif path.is_file() and wanted in path.read_bytes():
-            data = path.read_bytes()
+        elif path.is_file() and wanted in (data := readable(path)):
             at = data.index(wanted)
             yield f"{path.relative_to(home)}: {data[at : at + 40]!r}"
 

@@ -1,0 +1,198 @@
+"""A database of before bodies were compressed (0018) becomes one of today, once, when it is opened first.
+
+    copy      waycue-before-0018.sqlite: all of it, as it was
+    pack      every body, with the columns that SQL selects by instead; some thousand rows at a time
+    shrink    VACUUM: pages that are a quarter full would stay so
+
+Migration 0018 comes between the first two; one after it that reads bodies finds both kinds.
+
+Each step may be cut off; the next one who opens the database goes on, since bodies of both kinds are read. Memory is
+flat, and how far it is is told every few seconds, also to systemd, which waits longer then. `PRAGMA user_version` says
+how far a database is. The copy holds what is erased later: the first erasing deletes it (server.dataset.derived).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from server.database.bodies import pack, said_by, to_text, wearer_of
+from shared import atomic
+from shared.errors import ConfigError
+from shared.notify import notify
+
+COPY_NAME = "waycue-before-0018.sqlite"
+OLD, PACKED, SHRUNK = 0, 1, 2
+"""Of `user_version`."""
+_AT_ONCE = 2_000
+_TOLD_EVERY_S = 5.0
+_BUSY_TIMEOUT_S = 30.0
+_PATIENCE = "EXTEND_TIMEOUT_USEC=600000000"  # a step without news: VACUUM of a million moments takes a minute
+_COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "dataset_rows": (("body",), ()),
+    "samples": (("body",), ("wearer",)),
+    "records": (("body",), ("walk_id", "wearer", "context")),
+    "reviews": (("before", "after"), ()),
+}
+"""Table → (its bodies, columns of what the first of them says)."""
+Told = Callable[[str, int, int], None]
+"""Hears what is done, and how much of it."""
+logger = logging.getLogger(__name__)
+
+
+def keep_copy(database: Path) -> None:
+    """Copy a database that is not brought up to date yet. Raises: ConfigError where the disk has no room for it."""
+    with _opened(database) as connection:
+        if not _is_old(connection):
+            return
+        size = database.stat().st_size
+        free = shutil.disk_usage(database.parent).free
+        if free < 2 * size:
+            raise ConfigError(
+                f"The update copies the database and makes it smaller: that needs {2 * size / 1e9:.1f} GB,"
+                f" and {database.parent} has {free / 1e9:.1f} GB free.",
+                hint="Make room, and start again. Nothing was changed.",
+            )
+        _copy(connection, database.parent / COPY_NAME)
+
+
+def _is_old(connection: sqlite3.Connection) -> bool:
+    """Whether there are rows as they were before 0018."""
+    names = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('records')")}
+    if not names or "walk_id" in names:
+        return False
+    return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in _COLUMNS)  # noqa: S608
+
+
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    tell, new = _teller(), target.with_suffix(".part")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    connection.execute("BEGIN")  # one view of it, whoever writes meanwhile
+    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    with closing(sqlite3.connect(new)) as copy:
+        connection.backup(copy, pages=4096, progress=lambda _, left, total: tell("copying", total - left, total))
+    connection.execute("COMMIT")
+    with open(new, "rb") as written:
+        os.fsync(written.fileno())
+    atomic.move(new, target)
+    logger.warning("The database as it was is kept in %s: delete it when all is well.", target)
+
+
+def forget_copy(home: Path) -> None:
+    """Delete the copy: something is erased that it holds. Raises: OSError."""
+    copy = home / COPY_NAME
+    if copy.exists():
+        copy.unlink()
+        atomic.fsync_dir(home)
+        logger.warning("Deleted %s, the copy of before the update: it held what was erased.", COPY_NAME)
+
+
+def bring_up(database: Path) -> None:
+    """Pack and shrink what is not yet. Raises: sqlite3.Error."""
+    with _opened(database) as connection:
+        version = _version(connection)
+        if version < PACKED:
+            packed = _pack_all(connection)
+            version = PACKED if packed else SHRUNK  # of what is new nothing can be made smaller
+            connection.execute(f"PRAGMA user_version = {version}")
+        if version < SHRUNK and _shrunk(connection, database.parent):
+            connection.execute(f"PRAGMA user_version = {SHRUNK}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def _opened(database: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        yield connection
+
+
+def _pack_all(connection: sqlite3.Connection) -> int:
+    """All tables; returns how many rows had a body in plain text."""
+    tell, packed = _teller(), 0
+    plain = "SELECT count(*) FROM {} WHERE typeof({}) = 'text'"
+    total = sum(connection.execute(plain.format(name, own[0][0])).fetchone()[0] for name, own in _COLUMNS.items())
+    for table in _COLUMNS:
+        for some in _packing(connection, table):
+            packed += some
+            tell("packing rows", packed, total)
+    return packed
+
+
+def _packing(connection: sqlite3.Connection, table: str) -> Iterator[int]:
+    """Pack the rows of a table that are plain text; how many at a time. What is no JSON stays as it is."""
+    bodies, said = _COLUMNS[table]
+    listed, last = ", ".join(bodies), -1
+    some = f"SELECT rowid, {listed} FROM {table} WHERE rowid > ? AND typeof({bodies[0]}) = 'text'"  # noqa: S608
+    change = f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in (*bodies, *said))} WHERE rowid = ?"  # noqa: S608
+    while rows := connection.execute(f"{some} ORDER BY rowid LIMIT {_AT_ONCE}", (last,)).fetchall():
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(change, filter(None, (_packed(row, said) for row in rows)))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        last = rows[-1][0]
+        yield len(rows)
+
+
+def _packed(row: Sequence[Any], said: Sequence[str]) -> tuple[Any, ...] | None:
+    """The values of the row's change; None where it cannot be read."""
+    number, *texts = row
+    try:
+        values = [json.loads(text) for text in texts]
+    except (ValueError, RecursionError):
+        return None
+    return (*(pack(to_text(value)) for value in values), *(_said(values[0], name) for name in said), number)
+
+
+def _said(body: Mapping[str, Any], name: str) -> str:
+    """A column's value. A row of the dataset has a speaker and a device, a record a wearer or none."""
+    return wearer_of(body, said_by(body, "device")) if "sample_id" in body and name == "wearer" else said_by(body, name)
+
+
+def _shrunk(connection: sqlite3.Connection, home: Path) -> bool:
+    """Write the file anew without room in it; False where that has to wait."""
+    notify(_PATIENCE, "STATUS=making the database smaller")
+    before = os.environ.get("SQLITE_TMPDIR")
+    os.environ["SQLITE_TMPDIR"] = str(home)  # the system's folder of temporary files may be small, or memory
+    try:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as error:
+        logger.warning("The database was not made smaller (%s). The next start tries again.", error)
+        return False
+    finally:
+        os.environ.pop("SQLITE_TMPDIR")
+        os.environ.update({"SQLITE_TMPDIR": before} if before else {})
+    return True
+
+
+def _teller() -> Told:
+    began_s = last_s = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s < _TOLD_EVERY_S:
+            return
+        last_s = now_s
+        left_s = (now_s - began_s) * (total - done) / max(1, done)
+        line = f"bringing the database up to date, once: {what}, {done * 100 // max(1, total)} %, {left_s:.0f} s left"
+        logger.warning("%s", line)
+        notify(_PATIENCE, f"STATUS={line}")
+
+    return tell

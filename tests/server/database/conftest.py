@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.dataset.moments import House
+
+
+@pytest.fixture
+def house(memory_path: Path) -> Iterator[House]:
+    house = House(memory_path / "home")
+    yield house
+    house.close()
