@@ -31,6 +31,7 @@ from server.releases.registry import Registry
 from server.releases.rollouts import Rollouts
 from server.telling import look, loop
 from server.telling.loop import Telling
+from server.telling.push import PushWay
 from server.telling.step import NewsItem
 from server.web.admin_desk import AdminDesk
 from shared.background import Background
@@ -79,7 +80,8 @@ def watch(
         store, Authority.make(home, clock=clock), clock=clock, days=config.enrol.certificate_days
     )
     watched = WatchedHome(store, registry, Claims(certificates), clock, config.broker.address, broker_reached)
-    telling = Telling(home, lambda: _look(watched), clock, link=config.telling.link)
+    push = PushWay(home, store, clock, config.telling)
+    telling = Telling(home, lambda: _look(watched), clock, link=config.telling.link, push=push)
     desk = AdminDesk(
         watched=watched,
         dataset=dataset,
@@ -89,6 +91,7 @@ def watch(
         nights=NightControl(home, store),
         settings=settings_file(home, config),
         telling=telling,
+        push=push,
         metrics=ServerMetrics(MetricSources(store, watched.devices, broker_reached, clock.utc_s)),
         enrolment_address=lambda: reached.enrolment_address(None, config.enrol.address),
         may_enrol=config.broker.tls and bool(config.enrol.address),

@@ -18,6 +18,10 @@ from shared.errors import Refused
 
 LONGEST_NAME = 64
 MOST_WEARERS = 200
+_OWNED = (
+    tables.login_sessions, tables.known_browsers, tables.invitations, tables.api_tokens, tables.push_browsers,
+    tables.push_people,
+)  # fmt: skip
 Wearers = frozenset[str] | None
 """The `speaker_id`s whose moments a person may see; None = all."""
 
@@ -97,7 +101,7 @@ class Accounts:
         """
         with self._store.writing() as connection:
             _keep_an_admin(connection, account_id)
-            for table in (tables.login_sessions, tables.known_browsers, tables.invitations, tables.api_tokens):
+            for table in _OWNED:
                 connection.execute(delete(table).where(table.c.account == account_id))
             connection.execute(delete(tables.accounts).where(tables.accounts.c.id == account_id))
 

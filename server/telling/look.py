@@ -62,12 +62,20 @@ def _calls(connection: Connection, now_utc: float) -> list[tuple[str, str]]:
 
 def items(found: Sights) -> tuple[NewsItem, ...]:
     """In words. Pure."""
-    return (*_corrections(found), *_devices(found), *_night(found), *_disk(found), *_ends(found), *_helps(found))
+    return (
+        *correction_items(found.corrections),
+        *_devices(found),
+        *_night(found),
+        *_disk(found),
+        *_ends(found),
+        *_helps(found),
+    )
 
 
-def _corrections(found: Sights) -> Iterator[NewsItem]:
-    if found.corrections:
-        many = "1 spoken correction waits" if found.corrections == 1 else f"{found.corrections} spoken corrections wait"
+def correction_items(count: int) -> Iterator[NewsItem]:
+    """That spoken corrections wait, where any does. Pure."""
+    if count:
+        many = "1 spoken correction waits" if count == 1 else f"{count} spoken corrections wait"
         yield NewsItem(NewsKey(NewsKind.CORRECTION, ""), f"{many} for review.")
 
 

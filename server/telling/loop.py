@@ -10,18 +10,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from server.telling import people, send
+from server.telling.browsers import PushPerson
 from server.telling.people import PersonTold
+from server.telling.push import PushWay
 from server.telling.step import (
+    URGENT,
     Delivered,
     LookedAround,
     NewsItem,
     NewsKey,
     NewsKind,
     NewsLetter,
+    Recipient,
     ToldSoFar,
     Undelivered,
     step,
@@ -40,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class Telling:
-    """look: what holds now. link: TellingSection.link"""
+    """look: what holds now. link: TellingSection.link. push: None = there is no web push"""
 
     def __init__(
         self,
@@ -50,19 +55,24 @@ class Telling:
         *,
         link: str = "",
         post: Send = send.send,
+        push: PushWay | None = None,
     ) -> None:
         self._home, self._look, self._clock, self._link, self._post = home, look, clock, link, post
+        self.push = push
         self._trouble = ""
 
     def round(self) -> None:
         """Look once, and tell what is new. A file of people that is wrong is logged once."""
-        everybody = self._people()
-        if not everybody:
+        named = self._people()
+        if not named and not (self.push and self.push.browsers.any()):
             return
-        known = tuple(people.recipient(name, person) for name, person in everybody.items())
-        state, letters = step(read(self._home), LookedAround(tuple(self._look()), known), self._clock.utc_s())
+        items = tuple(self._look())
+        known = {recipient(name, person, items): person for name, person in named.items()}
+        everybody: dict[Recipient, PersonTold | PushPerson] = {**known, **self._pushed(items)}
+        ways = {each.name: way for each, way in everybody.items()}
+        state, letters = step(read(self._home), LookedAround(items, tuple(everybody)), self._clock.utc_s())
         for letter in letters:
-            event = Delivered(letter) if self._sent(everybody[letter.person], letter) else Undelivered(letter)
+            event = Delivered(letter) if self._sent(ways[letter.person], letter) else Undelivered(letter)
             state, _ = step(state, event, self._clock.utc_s())
             write(self._home, state)
         write(self._home, state)
@@ -84,14 +94,32 @@ class Telling:
             found, self._trouble = {}, str(error)
         return found
 
-    def _sent(self, person: PersonTold, letter: NewsLetter) -> bool:
+    def _pushed(self, items: tuple[NewsItem, ...]) -> dict[Recipient, PushPerson]:
+        return self.push.recipients(items) if self.push else {}
+
+    def _sent(self, person: PersonTold | PushPerson, letter: NewsLetter) -> bool:
+        if isinstance(person, PushPerson):
+            return self._pushes(person, letter)
         failed = self._post(person.urls, (*letter.lines, *self._foot()))
         if failed:
             logger.warning("%s was not told by %s; it is tried again.", letter.person, ", ".join(failed))
         return len(failed) < len(person.urls)
 
+    def _pushes(self, person: PushPerson, letter: NewsLetter) -> bool:
+        urgent = any(key.kind in URGENT for key in letter.keys)
+        try:
+            return self.push is not None and self.push.send(person, letter.lines, urgent=urgent)
+        except (ConfigError, OSError) as error:
+            logger.error("Nobody is told by web push: %s", error)
+            return False
+
     def _foot(self) -> tuple[str, ...]:
         return (self._link,) if self._link else ()
+
+
+def recipient(name: str, person: PersonTold, items: tuple[NewsItem, ...]) -> Recipient:
+    """A person of telling.toml, with what is theirs of all that holds. Pure."""
+    return replace(people.recipient(name, person), sees=people.told_of(person, items))
 
 
 def read(home: Path) -> ToldSoFar:

@@ -30,7 +30,7 @@ class NewsKind(StrEnum):
     CERTIFICATE = "certificate"
     """A certificate or a signature ends soon."""
     HELP = "help"
-    """A wearer asked for help: also in quiet hours."""
+    """A wearer asked for help: also in quiet hours, unless a person says otherwise."""
 
 
 URGENT = frozenset({NewsKind.HELP})
@@ -52,6 +52,8 @@ class NewsItem:
     key: NewsKey
     text: str
     """A sentence for the person; nothing of a wearer's."""
+    wearer: str | None = None
+    """Whom it is about: it is for those who care for them. None = for whoever is told of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Recipient:
     """From, to, by their own clock; may go over midnight."""
     zone: str = "UTC"
     cool_down_s: float = 12 * 3600.0
+    urgent: frozenset[NewsKind] = URGENT
+    """What also comes in quiet hours."""
+    sees: tuple[NewsItem, ...] | None = None
+    """What holds of all that is for them; None = everything that was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +150,9 @@ def _letter(state: ToldSoFar, items: Iterable[NewsItem], person: Recipient, now_
     quiet = is_quiet(person, now_utc)
     new = [
         item
-        for item in items
+        for item in (items if person.sees is None else person.sees)
         if item.key.kind in person.kinds
-        and (not quiet or item.key.kind in URGENT)
+        and (not quiet or item.key.kind in person.urgent)
         and now_utc - state.at_utc.get((person.name, item.key), float("-inf")) >= person.cool_down_s
     ]
     lines = [item.text for item in new[:LINES_MOST]]
@@ -166,7 +172,10 @@ def is_quiet(person: Recipient, now_utc: float) -> bool:
 
 def _forget(state: ToldSoFar, items: Iterable[NewsItem], people: Iterable[Recipient], now_utc: float) -> ToldSoFar:
     """Drop what neither holds any more nor could be told again too soon: what comes and goes is not told each time."""
-    holds, cool_down = {item.key for item in items}, {person.name: person.cool_down_s for person in people}
+    everybody = tuple(people)
+    own = (item for person in everybody for item in person.sees or ())
+    holds = {item.key for item in (*items, *own)}
+    cool_down = {person.name: person.cool_down_s for person in everybody}
     told = {
         (name, key): at_utc
         for (name, key), at_utc in state.at_utc.items()

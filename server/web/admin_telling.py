@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, Response
@@ -23,7 +23,7 @@ KINDS = {
     NewsKind.NIGHT: "a night failed, or its model was refused",
     NewsKind.DISK: "the disk is nearly full",
     NewsKind.CERTIFICATE: "a certificate ends soon",
-    NewsKind.HELP: "a wearer asked for help (also in quiet hours)",
+    NewsKind.HELP: "a wearer asked for help",
 }
 
 
@@ -43,10 +43,14 @@ def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
         quiet: Annotated[str, Form(max_length=11)] = "",
         zone: Annotated[str, Form(max_length=60)] = "UTC",
         cool_down_h: Annotated[float, Form(ge=0.1, le=720)] = 12.0,
+        wearers: Annotated[str, Form(max_length=2000)] = "",
+        wake: Annotated[Literal["yes", "no"], Form()] = "yes",
     ) -> Response:
         listed = tuple(line.strip() for line in urls.splitlines() if line.strip())
-        chosen = tuple(map(str, kinds or ()))
-        person = PersonTold(listed, chosen, quiet.strip(), zone.strip() or "UTC", cool_down_h)
+        chosen, whose = tuple(map(str, kinds or ())), tuple(filter(None, map(str.strip, wearers.split(","))))
+        person = PersonTold(
+            listed, chosen, quiet.strip(), zone.strip() or "UTC", cool_down_h, whose, help_in_quiet=wake == "yes"
+        )
         try:
             send.check(listed)
             people.put(home, name.strip(), person)

@@ -34,6 +34,7 @@ from server.web import (
     no_database,
     page,
     people_page,
+    push_page,
     review_api,
     signing_in,
     teach,
@@ -80,7 +81,7 @@ def create_app(
     access: who may come in; None = as the store has it
     alone: only this machine can reach the page: while there is no account, it may be used without one
     privacy: consent, deleting and blurring; None = there are no pages for that
-    desk: what the pages for admins work on; None = there are none
+    desk: what the pages for admins and of web push work on; None = there are none
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
@@ -104,6 +105,7 @@ def create_app(
         app.include_router(consent.router(store, pages, privacy))
     if desk is not None:
         _add_admin(app, pages, desk)
+        app.include_router(push_page.router(pages, desk.push))
     app.mount("/static", StaticFiles(directory=page.STATIC))
     access = access or Access(store, clock)
     app.include_router(signing_in.router(pages, access))

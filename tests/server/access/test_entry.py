@@ -132,7 +132,15 @@ def path_of(site: Town, permit: Permit, sample_id: str = ADAS, by: str = "Ana") 
     row, is_deletion = row_of(site, sample_id), names(permit).startswith("POST") and permit.path.endswith("/delete")
     kind, name = row.frame_path.split("/")
     name = next((named for start, named in NAMED.items() if permit.path.startswith(start)), name)
-    values = {"sample_id": sample_id, "kind": kind, "name": name, "account_id": 1, "token_id": 1, "token": "0" * 32}
+    values = {
+        "sample_id": sample_id,
+        "kind": kind,
+        "name": name,
+        "account_id": 1,
+        "token_id": 1,
+        "browser_id": 1,
+        "token": "0" * 32,
+    }
     values |= {"walk_id": row.walk_id, "number": 1, "run_id": 1, "version": "m1", "step": "halt", "section": "web"}
     if is_deletion:
         values |= {"walk_id": "none", "name": "nobody"}

@@ -1,0 +1,47 @@
+"""Browsers that are told by web push, and what each person wants to hear.
+
+Revision: 0015, after 0013.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "push_people",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("kinds", sa.JSON(), nullable=False),
+        sa.Column("quiet", sa.String(length=16), nullable=False),
+        sa.Column("zone", sa.String(length=64), nullable=False),
+        sa.Column("cool_down_h", sa.Float(), nullable=False),
+        sa.Column("help_in_quiet", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_push_people_account_accounts")),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_push_people")),
+    )
+    op.create_table(
+        "push_browsers",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("p256dh", sa.String(length=96), nullable=False),
+        sa.Column("auth", sa.String(length=32), nullable=False),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_push_browsers_account_accounts")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_push_browsers")),
+        sa.UniqueConstraint("hash", name=op.f("uq_push_browsers_hash")),
+    )
+    op.create_index("ix_push_browsers_account", "push_browsers", ["account"])
+
+
+def downgrade() -> None:
+    for table in ("push_browsers", "push_people"):
+        op.drop_table(table)
