@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from shared.clock import Clock
 from shared.errors import ConfigError, Refused
 
 EVERY_S = 60.0
+LOOK_S = 2.0
+"""How long a call for help waits to be told."""
 LEFT_AFTER_S = 2.0
 """A message may take long to go out; the end of the server never waits for it."""
 STATE = "telling.json"
@@ -44,8 +46,19 @@ Send = Callable[[Sequence[str], Sequence[str]], tuple[str, ...]]
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TellingWays:
+    """How people are told."""
+
+    post: Send = send.send
+    """To addresses of apprise."""
+    push: PushWay | None = None
+    """None = there is no web push."""
+
+
 class Telling:
-    """look: what holds now. link: TellingSection.link. push: None = there is no web push"""
+    """look: what holds now. link: TellingSection.link.
+    called: the number of the newest call for help"""
 
     def __init__(
         self,
@@ -54,12 +67,20 @@ class Telling:
         clock: Clock,
         *,
         link: str = "",
-        post: Send = send.send,
-        push: PushWay | None = None,
+        ways: TellingWays = TellingWays(),
+        called: Callable[[], int] = int,
     ) -> None:
-        self._home, self._look, self._clock, self._link, self._post = home, look, clock, link, post
-        self.push = push
-        self._trouble = ""
+        self._home, self._look, self._clock, self._link = home, look, clock, link
+        self._post, self.push = ways.post, ways.push
+        self._trouble, self._called, self._rounded_s = "", called, float("-inf")
+        self._calls = called()
+
+    def tick(self) -> None:
+        """A round, where it is time for one or somebody has called for help."""
+        calls, now_s = self._called(), self._clock.monotonic_s()
+        if now_s - self._rounded_s >= EVERY_S or calls != self._calls:
+            self._calls, self._rounded_s = calls, now_s
+            self.round()
 
     def round(self) -> None:
         """Look once, and tell what is new. A file of people that is wrong is logged once."""

@@ -147,18 +147,18 @@ def _letter(state: ToldSoFar, items: Iterable[NewsItem], person: Recipient, now_
     """Everything new in one message; without keys where there is nothing to send."""
     if now_utc < state.not_before_utc.get(person.name, 0.0):
         return NewsLetter(person.name, (), ())
-    quiet = is_quiet(person, now_utc)
-    new = [
-        item
-        for item in (items if person.sees is None else person.sees)
-        if item.key.kind in person.kinds
-        and (not quiet or item.key.kind in person.urgent)
-        and now_utc - state.at_utc.get((person.name, item.key), float("-inf")) >= person.cool_down_s
-    ]
+    quiet, seen = is_quiet(person, now_utc), items if person.sees is None else person.sees
+    new = [item for item in seen if _is_due(state, item.key, person, now_utc, quiet=quiet)]
     lines = [item.text for item in new[:LINES_MOST]]
     if len(new) > LINES_MOST:
         lines.append(f"And {len(new) - LINES_MOST} more.")
     return NewsLetter(person.name, tuple(item.key for item in new), tuple(lines))
+
+
+def _is_due(state: ToldSoFar, key: NewsKey, person: Recipient, now_utc: float, *, quiet: bool) -> bool:
+    if key.kind not in person.kinds or (quiet and key.kind not in person.urgent):
+        return False
+    return now_utc - state.at_utc.get((person.name, key), float("-inf")) >= person.cool_down_s
 
 
 def is_quiet(person: Recipient, now_utc: float) -> bool:

@@ -11,14 +11,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from server.access.accounts import PersonAccount
 from server.telling.browsers import FOR_ROLES
 from server.telling.loop import TEST_TEXT
-from server.telling.people import PersonTold
 from server.telling.push import PushWay
-from server.telling.step import NewsKind
 from server.telling.webpush import ENDPOINT_MOST, PushSubscription
 from server.web.account_page import NO_ACCOUNT, day
 from server.web.admin_telling import KINDS
 from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
+from server.web.telling_form import ChoicesForm
 from shared.errors import ConfigError, Refused
 
 HERE = "/account/push"
@@ -47,17 +46,8 @@ def router(pages: PageRenderer, push: PushWay) -> APIRouter:
         return own.tried(request, "added", lambda who: push.subscribe(who.id, PushSubscription(endpoint, p256dh, auth)))
 
     @routes.post(f"{HERE}/choices")
-    def choose(
-        request: Request,
-        kinds: Annotated[list[NewsKind] | None, Form()] = None,
-        quiet: Annotated[str, Form(max_length=11)] = "",
-        zone: Annotated[str, Form(max_length=60)] = "UTC",
-        cool_down_h: Annotated[float, Form(ge=0.1, le=720)] = 12.0,
-        wake: Annotated[str, Form(max_length=3)] = "",
-    ) -> Response:
-        listed = tuple(map(str, kinds or ()))
-        choices = PersonTold((), listed, quiet.strip(), zone.strip() or "UTC", cool_down_h, help_in_quiet=wake == "yes")
-        return own.tried(request, "saved", lambda who: push.browsers.choose(who.id, choices))
+    def choose(request: Request, form: Annotated[ChoicesForm, Form()]) -> Response:
+        return own.tried(request, "saved", lambda who: push.browsers.choose(who.id, form.told()))
 
     @routes.post(f"{HERE}/test")
     def test(request: Request) -> Response:

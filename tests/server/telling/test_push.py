@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from server.access import visible
 from server.consent.terms import GRANTED, SeenBy
 from server.telling import look, people, vapid, webpush
-from server.telling.loop import Telling
+from server.telling.loop import Telling, TellingWays
 from server.telling.people import PersonTold
 from server.telling.push import PushWay, payload
 from server.telling.settings import TellingSection
@@ -62,7 +62,9 @@ def way(site: Town, service: PushService) -> PushWay:
 
 
 def telling(site: Town, push: PushWay, *items: NewsItem) -> Telling:
-    return Telling(site.house.home, lambda: items, site.clock, push=push, link="https://waycue.example.org")
+    return Telling(
+        site.house.home, lambda: items, site.clock, ways=TellingWays(push=push), link="https://waycue.example.org"
+    )
 
 
 def shown(service: PushService, browser: Any) -> list[str]:
@@ -100,7 +102,7 @@ def test_a_browser_is_told_once_and_only_it_can_read_it(
     assert "secret-1" not in caplog.text
     assert (site.house.home / vapid.FILE).stat().st_mode & 0o077 == 0
     site.clock.sleep(13 * 3600)
-    Telling(site.house.home, lambda: [NIGHT], site.clock, push=way(site, service)).round()
+    Telling(site.house.home, lambda: [NIGHT], site.clock, ways=TellingWays(push=way(site, service))).round()
     assert shown(service, phone) == ["The last night failed."], "it holds still, after the cool-down and a restart"
 
 
@@ -258,7 +260,7 @@ def test_a_key_that_others_can_read_stops_push_alone(site: Town, service: PushSe
         told.extend(lines)
         return ()
 
-    Telling(site.house.home, lambda: [NIGHT], site.clock, push=push, post=post).round()
+    Telling(site.house.home, lambda: [NIGHT], site.clock, ways=TellingWays(post, push)).round()
     assert told == [NIGHT.text]
     assert service.got == []
 

@@ -1,4 +1,4 @@
-"""Browsers that are told by web push, and what each person wants to hear.
+"""Browsers that are told by web push, what each person wants to hear, and calls for help of wearers.
 
 Revision: 0015, after 0013.
 """
@@ -40,8 +40,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash", name=op.f("uq_push_browsers_hash")),
     )
     op.create_index("ix_push_browsers_account", "push_browsers", ["account"])
+    op.create_table(
+        "help_calls",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("device", sa.String(length=32), nullable=False),
+        sa.Column("call_id", sa.String(length=96), nullable=False),
+        sa.Column("asked_at", sa.Float(), nullable=True),
+        sa.Column("received_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_help_calls")),
+        sa.UniqueConstraint("device", "call_id", name=op.f("uq_help_calls_device")),
+    )
+    op.create_index("ix_help_calls_received_at", "help_calls", ["received_at"])
 
 
 def downgrade() -> None:
-    for table in ("push_browsers", "push_people"):
+    for table in ("help_calls", "push_browsers", "push_people"):
         op.drop_table(table)
