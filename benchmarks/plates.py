@@ -73,8 +73,9 @@ def pasted(
     region = int(left), int(top), int(left + wide) + 2, int(top + tall + skew) + 2
     far = tall * (1 - 0.12 * np.sin(turned))
     corners = [[left, top], [left + wide, top + skew], [left + wide, top + skew + far], [left, top + tall]]
-    cut = (np.float32(corners) - np.float32(region[:2])) * FINE
-    edges = np.float32([[0, 0], [plate.shape[1], 0], [plate.shape[1], plate.shape[0]], [0, plate.shape[0]]])
+    cut = (np.array(corners, np.float32) - np.array(region[:2], np.float32)) * FINE
+    right, below = plate.shape[1], plate.shape[0]
+    edges = np.array([[0, 0], [right, 0], [right, below], [0, below]], np.float32)
     change = cv2.getPerspectiveTransform(edges, np.asarray(cut, np.float32))
     size = region[2] - region[0], region[3] - region[1]
     fine = size[0] * FINE, size[1] * FINE
@@ -87,7 +88,7 @@ def pasted(
     noisy = cv2.GaussianBlur(out, (0, 0), 0.6) + np.random.default_rng(1).normal(0, 3, out.shape)
     _, data = cv2.imencode(".jpg", np.clip(noisy, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
     picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    signs = cv2.perspectiveTransform(np.float32([[written[:2], written[2:]]]), change)[0] / FINE
+    signs = cv2.perspectiveTransform(np.array([[written[:2], written[2:]]], np.float32), change)[0] / FINE
     place_px = [round(float(value + region[axis % 2])) for axis, value in enumerate(signs.ravel())]
     return picture, (place_px[0], place_px[1], place_px[2], place_px[3])
 

@@ -146,8 +146,8 @@ def encoded(images: Sequence[Image]) -> bytes:
 def finder_of(home: Path, registry: Registry) -> PeopleFinder:
     """All that this server can find people and plates with. Raises: ConfigError."""
     first, writing, plates = _center_face(home), _writing(home), _plates(home)
-    faces = (*([first] if first else []), CascadedFaces.load())
-    return PeopleFinder(faces, eyes_of(registry), (*([writing] if writing else []), *([plates] if plates else [])))
+    faces: tuple[FaceDetector, ...] = (CascadedFaces.load(),) if first is None else (first, CascadedFaces.load())
+    return PeopleFinder(faces, eyes_of(registry), tuple(one for one in (writing, plates) if one is not None))
 
 
 def pair_of(home: Path, registry: Registry) -> tuple[PeopleFinder, tuple[FaceDetector, ...]]:

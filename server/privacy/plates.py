@@ -26,7 +26,8 @@ Floats = NDArray[np.float32]
 STEPS_PX, ANCHORS_PX = (8, 16, 32), ((24, 48), (96, 192), (384, 768))
 """Of the plate network's three maps: a cell every so many pixels, with squares of these sides."""
 MEAN_BGR = (104.0, 117.0, 123.0)
-MEAN_RGB, STD_RGB = np.float32((0.485, 0.456, 0.406)), np.float32((0.229, 0.224, 0.225))
+MEAN_RGB = np.array((0.485, 0.456, 0.406), np.float32)
+STD_RGB = np.array((0.229, 0.224, 0.225), np.float32)
 MOST_PX = 1920
 GROWN = 1.5
 """What is written is found without its edge: a region is made larger by so much of its area over its outline (DBNet's

@@ -109,9 +109,11 @@ def worker_shows(context: BrowserContext, page: Page, url: str, data: str) -> An
     """What the real service worker shows when the browser hands it a message."""
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     tools, found = context.new_cdp_session(page), list[str]()
-    tools.on("ServiceWorker.workerRegistrationUpdated", lambda event: found.extend(
-        one["registrationId"] for one in event["registrations"]
-    ))  # fmt: skip
+
+    def registered(event: dict[str, Any]) -> None:
+        found.extend(one["registrationId"] for one in event["registrations"])
+
+    tools.on("ServiceWorker.workerRegistrationUpdated", registered)
     tools.send("ServiceWorker.enable")
     page.wait_for_timeout(50)
     for _ in range(100):
