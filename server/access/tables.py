@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text, false
 
 from server.database.store import metadata
 
@@ -21,6 +21,7 @@ accounts = Table(
     Column("recovery", JSON, nullable=False),  # hashes of the codes that are left
     Column("made_at", Float, nullable=False),
     Column("seen_at", Float),  # of the newest log-in
+    Column("disabled", Boolean, nullable=False, server_default=false()),  # is let in no more, until somebody says so
 )
 
 login_sessions = Table(

@@ -121,6 +121,8 @@ class PushBrowsers:
         """Who has a browser here."""
         table, has = tables.accounts, select(tables.push_browsers.c.account)
         with self._store.reading() as connection:
-            rows = connection.execute(select(table).where(table.c.id.in_(has)).order_by(table.c.id)).all()
+            rows = connection.execute(
+                select(table).where(table.c.id.in_(has), table.c.disabled.is_(False)).order_by(table.c.id)
+            ).all()
         for found in map(accounts.read, rows):
             yield PushPerson(found.id, found.person, self.choices(found.id), self.of(found.id))

@@ -22,6 +22,7 @@ from server.releases.sheet import ModelSheet
 from server.voice.speech import SpokenTexts
 from server.web import (
     account_page,
+    accounts_api,
     admin,
     api,
     batch,
@@ -111,6 +112,7 @@ def create_app(
     app.include_router(signing_in.router(pages, access))
     app.include_router(account_page.router(pages, access))
     app.include_router(people_page.router(pages, access))
+    app.include_router(accounts_api.router(access))
     _answer_errors(app, pages)
     app.add_middleware(Entry, access=access, alone=alone, trouble=pages.trouble)
     app.add_middleware(Guard, hosts=hosts)

@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 from server.access.person import Role
 from server.access.tokens import TokenScope
 
-READ, REVIEW, ADMINISTER = TokenScope.READ, TokenScope.REVIEW, TokenScope.ADMIN
+READ, REVIEW, ADMINISTER, ACCOUNTS = TokenScope.READ, TokenScope.REVIEW, TokenScope.ADMIN, TokenScope.ACCOUNTS
 MOMENT = "sample_id"
 MEDIA = "/media/"
 
@@ -154,7 +154,16 @@ PERMITS = (
     Permit("POST", "/people/invite", _ADMIN, None),
     Permit("POST", "/people/{account_id}/reset", _ADMIN, None),
     Permit("POST", "/people/{account_id}/allow", _ADMIN, None),
+    Permit("POST", "/people/{account_id}/switch", _ADMIN, None),
     Permit("POST", "/people/{account_id}/remove", _ADMIN, None),
+    Permit("GET", "/api/accounts", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts/{account_id}/allow", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts/{account_id}/disable", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts/{account_id}/reset", _ADMIN, ACCOUNTS),
+    Permit("DELETE", "/api/accounts/{account_id}", _ADMIN, ACCOUNTS),
+    Permit("GET", "/api/accounts/{account_id}/tokens", _ADMIN, ACCOUNTS),
+    Permit("DELETE", "/api/accounts/{account_id}/tokens/{token_id}", _ADMIN, ACCOUNTS),
 )
 
 

@@ -1,4 +1,5 @@
-"""Browsers that are told by web push, what each person wants to hear, and calls for help of wearers.
+"""Browsers that are told by web push, what each person wants to hear, calls for help of wearers, and
+accounts that are switched off.
 
 Revision: 0015, after 0013.
 """
@@ -15,6 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("accounts", sa.Column("disabled", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_table(
         "push_people",
         sa.Column("account", sa.Integer(), nullable=False),
@@ -54,5 +56,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("accounts", "disabled")
     for table in ("help_calls", "push_browsers", "push_people"):
         op.drop_table(table)
