@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from server import config as server_config
@@ -17,6 +18,8 @@ from server.admin.gathered import CachedRows, TaughtRows, WatchedHome
 from server.admin.nights import NightControl
 from server.admin.settings_file import SettingsFile
 from server.config import ServerConfig
+from server.database.store import Store
+from server.dataset import help_calls
 from server.dataset.folder import Dataset
 from server.home_assistant import entities
 from server.home_assistant import link as home_assistant
@@ -30,7 +33,8 @@ from server.metrics.collected import MetricSources, ServerMetrics
 from server.releases.registry import Registry
 from server.releases.rollouts import Rollouts
 from server.telling import look, loop
-from server.telling.loop import Telling
+from server.telling.loop import Telling, TellingWays
+from server.telling.push import PushWay
 from server.telling.step import NewsItem
 from server.web.admin_desk import AdminDesk
 from shared.background import Background
@@ -50,7 +54,7 @@ class Watch:
     def start(self, stack: ExitStack) -> None:
         """Begin; the stack ends it. Raises: ConfigError for settings of Home Assistant that cannot be."""
         store, clock = self.desk.watched.store, self.desk.watched.clock
-        self._begin(stack, loop.EVERY_S, self.telling.round, "telling", loop.LEFT_AFTER_S)
+        self._begin(stack, loop.LOOK_S, self.telling.tick, "telling", loop.LEFT_AFTER_S)
         self._begin(stack, STORAGE_EVERY_S, lambda: storage.noted(store, day=_day(clock)), "storage")
         stack.callback(self.desk.nights.close)
         section = self.config.homeassistant
@@ -79,7 +83,15 @@ def watch(
         store, Authority.make(home, clock=clock), clock=clock, days=config.enrol.certificate_days
     )
     watched = WatchedHome(store, registry, Claims(certificates), clock, config.broker.address, broker_reached)
-    telling = Telling(home, lambda: _look(watched), clock, link=config.telling.link)
+    push = PushWay(home, store, clock, config.telling)
+    telling = Telling(
+        home,
+        lambda: _look(watched),
+        clock,
+        link=config.telling.link,
+        ways=TellingWays(push=push),
+        called=partial(_called, store),
+    )
     desk = AdminDesk(
         watched=watched,
         dataset=dataset,
@@ -89,6 +101,7 @@ def watch(
         nights=NightControl(home, store),
         settings=settings_file(home, config),
         telling=telling,
+        push=push,
         metrics=ServerMetrics(MetricSources(store, watched.devices, broker_reached, clock.utc_s)),
         enrolment_address=lambda: reached.enrolment_address(None, config.enrol.address),
         may_enrol=config.broker.tls and bool(config.enrol.address),
@@ -100,6 +113,11 @@ def watch(
 def settings_file(home: Path, running: ServerConfig) -> SettingsFile:
     """The settings as the page changes them. running: what the server was started with"""
     return SettingsFile(home / server_config.FILE, running=running, check=server_config.load)
+
+
+def _called(store: Store) -> int:
+    with store.reading() as connection:
+        return help_calls.newest(connection)
 
 
 def _look(watched: WatchedHome) -> tuple[NewsItem, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, SealedRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, SealedRecord, id_of
 
 
 def covers(erase: EraseRecord, record: ChunkRecord | CorrectionRecord) -> bool:
@@ -10,11 +10,6 @@ def covers(erase: EraseRecord, record: ChunkRecord | CorrectionRecord) -> bool:
     if record.device != erase.device:
         return False
     return id_of(record) in erase.record_ids or in_time(erase, id_of(record), record)
-
-
-def id_of(record: ChunkRecord | CorrectionRecord) -> str:
-    """The id under which a record travels."""
-    return record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
 
 
 def of_its_boot(erase: EraseRecord, record_id: str) -> bool:

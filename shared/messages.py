@@ -10,6 +10,7 @@ Unknown fields are kept in `extra` and written back: an old server must not lose
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -25,10 +26,14 @@ SEALED = "sealed"
 """Kind of an envelope that only the server can open: its body is a SealedRecord."""
 ERASE = "erase"
 """Kind of an envelope with an EraseRecord."""
+HELP = "help"
+"""Kind of an envelope with a HelpRecord."""
 PART_KINDS = ("frame", "audio", "clip", "correction_audio")
 PartKind = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(PART_KINDS)})\Z")]
 KindOfDevice = Annotated[str, Meta(pattern=r"^(?:[a-z0-9][a-z0-9-]{0,47})?\Z")]
 LookMs = Annotated[float, Meta(ge=0, le=600_000)]  # ten minutes: longer than any watchdog lets a look last
+HelpName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,91}-h[0-9]{3}\Z")]
+_HELP_ID = re.compile(r"-h[0-9]{3}\Z")
 RecordKind = Annotated[str, Meta(pattern=r"^(?:chunk|correction)\Z")]
 Importance = Annotated[int, Meta(ge=0, le=2)]
 Sealed = Annotated[str, Meta(max_length=60_000, pattern=r"^[A-Za-z0-9+/]+={0,2}\Z")]
@@ -150,7 +155,19 @@ class EraseRecord:
     extra: Table = field(default_factory=dict)
 
 
-Record = ChunkRecord | CorrectionRecord | EraseRecord
+@dataclass(frozen=True, slots=True)
+class HelpRecord:
+    """The wearer asked for help: those who care for them are told. May arrive any number of times. It says neither who
+    wears the device nor where, and is not sealed."""
+
+    help_id: HelpName
+    device: DeviceName
+    asked_at_utc: UtcSeconds
+    clock_synced: bool
+    extra: Table = field(default_factory=dict)
+
+
+Record = ChunkRecord | CorrectionRecord | EraseRecord | HelpRecord
 """What travels on `up/event`, as it is or sealed."""
 
 
@@ -168,7 +185,7 @@ class Envelope:
     """What travels on `up/event`: a record with its kind and its own id."""
 
     kind: Text
-    """chunk | correction | erase | sealed"""
+    """chunk | correction | erase | help | sealed"""
     record_id: PlainName
     body: Table
 
@@ -280,6 +297,24 @@ class Status:
 
 
 Message = TypeVar("Message")
+
+
+def id_of(record: Record) -> str:
+    """The id under which a record travels."""
+    match record:
+        case ChunkRecord():
+            return record.chunk_id
+        case CorrectionRecord():
+            return record.correction_id
+        case EraseRecord():
+            return record.erase_id
+        case HelpRecord():
+            return record.help_id
+
+
+def is_help(record_id: str) -> bool:
+    """Whether an id is that of a call for help: no other record's ends so."""
+    return _HELP_ID.search(record_id) is not None
 
 
 def to_dict(message: Any) -> dict[str, Any]:

@@ -47,7 +47,9 @@ from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
 from device.identity.identity import Identity
 from device.identity.renew import Renewal
+from device.moments import calling
 from device.moments.blur import Veil
+from device.moments.calling import HelpCalls, HelpPorts
 from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
@@ -69,10 +71,10 @@ from device.voice.reserve import SpeechInReserve
 from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
-from shared import atomic, erasure, policy
+from shared import atomic, erasure, policy, topics
 from shared.clock import Clock
 from shared.guidance.events import SayNow
-from shared.messages import ChunkRecord, CorrectionHeard, CorrectionRecord, EraseRecord, Status, decode
+from shared.messages import ChunkRecord, CorrectionHeard, CorrectionRecord, EraseRecord, HelpRecord, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -184,7 +186,11 @@ class Parts:
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
         press_ports = PressPorts(
-            lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()), self._next_profile
+            lambda: self.walking,
+            stopping.set,
+            lambda: how_are_you.line(self.wellbeing()),
+            self._next_profile,
+            self._made_help_calls().ask,
         )
         self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
@@ -192,6 +198,14 @@ class Parts:
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
+
+    def _made_help_calls(self) -> HelpCalls:
+        help_ports = HelpPorts(
+            self.sealer.store, self._send_now, lambda text: self.guidance.tell(text, urgent=True, about=calling.ABOUT)
+        )
+        calls = HelpCalls(self.walk, self.clock, help_ports)
+        self.outbox.on_help = calls.answered
+        return calls
 
     def _made_own_words(self) -> OwnWords:
         own_words_ports = OwnWordsPorts(
@@ -366,6 +380,8 @@ class Parts:
         return how_are_you.Wellbeing(self.battery_percent(), online, self.waiting, recording, trouble)
 
     def _sealed(self, parcel: Parcel) -> None:
+        if isinstance(parcel.record, HelpRecord):
+            return
         if isinstance(parcel.record, EraseRecord):
             wish = parcel.record
             gone = [name for name, record in self._kept.items() if erasure.covers(wish, record)]
@@ -380,6 +396,10 @@ class Parts:
         if correction:
             self.voice.earcon("listened")
             self.own_words.sealed(parcel)
+
+    def _send_now(self, payload: bytes) -> None:
+        if self.link is not None:
+            self.link.publish(topics.event(self.walk.device), payload)
 
     def _announce_about(self, text: str, about: str) -> None:
         self.guidance.tell(text, about=about)

@@ -30,6 +30,7 @@ from device.health import announcements, status
 from device.health.how_are_you import HOW_TEXTS
 from device.health.monitor import HealthMonitor, MonitorPorts
 from device.health.power.news import POWER_TEXTS
+from device.moments.calling import HELP_TEXTS
 from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
@@ -53,7 +54,7 @@ SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     SEVERAL_CAMERAS, TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS,
     *HOW_TEXTS, *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
-    *OWN_WORDS_TEXTS,
+    *OWN_WORDS_TEXTS, *HELP_TEXTS,
 )  # fmt: skip
 
 

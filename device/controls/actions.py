@@ -14,6 +14,7 @@
     forget    what was recorded in the last five minutes is erased, here and on the server
     discard   the last correction is erased, here and on the server
     profile   put on the next profile
+    help      ask for help: caregivers are told
     setup     open the set-up, or close it: a code before the camera changes server or network
     quit      end the walk
 
@@ -51,6 +52,7 @@ class ButtonAction(StrEnum):
     ZONE_ENTERED = "zone_entered"
     ZONE_LEFT = "zone_left"
     PROFILE = "profile"
+    HELP = "help"
     SETUP = "setup"
     QUIT = "quit"
 

@@ -27,6 +27,7 @@ ACTIONS: Mapping[str, ButtonAction] = MappingProxyType(
         "forget": ButtonAction.FORGET,
         "discard": ButtonAction.DISCARD,
         "profile": ButtonAction.PROFILE,
+        "help": ButtonAction.HELP,
         "setup": ButtonAction.SETUP,
     }
 )

@@ -32,6 +32,7 @@ KEYS = {
     "f": ButtonAction.FORGET,
     "d": ButtonAction.DISCARD,
     "n": ButtonAction.PROFILE,
+    "e": ButtonAction.HELP,
     "u": ButtonAction.SETUP,
     "q": ButtonAction.QUIT,
 }
@@ -40,7 +41,7 @@ SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction
 KEYS_HELP = (
     "space flag · c correction on/off · d discard it · r repeat · m mute · + - volume · s what it sees"
     " · a what is ahead · h how are you · p pause recording · f forget five minutes · n next profile"
-    " · u set-up · q quit"
+    " · e ask for help · u set-up · q quit"
 )
 
 

@@ -26,6 +26,7 @@ class PressPorts:
     how_are_you: Callable[[], str]
     """What to answer to that."""
     next_profile: Callable[[], None]
+    ask_for_help: Callable[[], None]
 
 
 class Presses:
@@ -90,6 +91,7 @@ class Presses:
             ButtonAction.FORGET: lambda press: moments.forget(press.t_s),
             ButtonAction.DISCARD: lambda press: moments.discard_correction(press.t_s),
             ButtonAction.PROFILE: lambda _: self._ports.next_profile(),
+            ButtonAction.HELP: lambda _: self._ports.ask_for_help(),
             ButtonAction.SETUP: lambda _: voice.earcon("refused"),  # of a replay, which has no set-up
             ButtonAction.QUIT: lambda _: self._ports.stop(),
         }

@@ -21,7 +21,7 @@ from device.outbox.outbox import Pruned
 from shared import erasure
 from shared.background import Background
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Record
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HelpRecord, Record, id_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,8 @@ STORAGE_FAILED = "Storage failed."
 STORAGE_BACK = "Storage is working again."
 STORAGE_LOST = "Storage full. Old moments were dropped."
 NOT_ERASED_YET = "Not erased yet."
-STORAGE_TEXTS = (NOT_ERASED_YET, STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
+HELP_WAITS = "The call for help waits for the storage."
+STORAGE_TEXTS = (NOT_ERASED_YET, HELP_WAITS, STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
 MOST_HELD = 64  # chunks of up to 1 MB, most 0.3: what a board of 1 GB can spare while its disk takes nothing
 RECORD_BYTES = 4096
 RETRY_S = 10.0
@@ -43,6 +44,7 @@ class OutboxPort(Protocol):
     def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord: ...
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
     def seal_erase(self, record: EraseRecord) -> EraseRecord: ...
+    def seal_help(self, record: HelpRecord) -> HelpRecord: ...
     def forget_merged(self) -> tuple[str, ...]: ...
     def prune(self, limit_bytes: int) -> Pruned: ...
     def evict(self, need_bytes: int, importance: int) -> Pruned: ...
@@ -60,8 +62,7 @@ class Parcel:
 
     @property
     def name(self) -> str:
-        record = self.record
-        return record.erase_id if isinstance(record, EraseRecord) else erasure.id_of(record)
+        return id_of(self.record)
 
     @property
     def size_bytes(self) -> int:
@@ -145,7 +146,7 @@ class Sealer:
             self._hold(parcel)
             self._seal_held()
             if parcel.say and parcel in self._held:
-                self._answer(NOT_ERASED_YET)
+                self._answer(HELP_WAITS if isinstance(parcel.record, HelpRecord) else NOT_ERASED_YET)
             self._give_up_above(MOST_HELD)
 
     def _finish(self) -> None:
@@ -249,6 +250,8 @@ class Sealer:
                 return self._outbox.seal_correction(parcel.record, parcel.payloads["correction_audio"])
             case EraseRecord():
                 return self._outbox.seal_erase(parcel.record)
+            case HelpRecord():
+                return self._outbox.seal_help(parcel.record)
             case _:
                 assert_never(parcel.record)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from device.outbox.index import ItemRow, RecordRow
 from shared import atomic, messages, strict, topics
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord, Part, Record, SealedRecord
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord, HelpRecord, Part, Record, SealedRecord
 
 SIDECAR = "record.json"
 FAILED = "failed"
@@ -21,6 +21,9 @@ LOST = "lost.jsonl"
 INDEX = "index.sqlite"
 RECORD_KIND = "record"
 FILE_NAMES = {"frame": "frame.jpg", "audio": "audio.wav", "clip": "clip.mp4", "correction_audio": "correction.wav"}
+_KINDS: Mapping[str, type[Record]] = {
+    "chunk": ChunkRecord, "correction": CorrectionRecord, messages.ERASE: EraseRecord, messages.HELP: HelpRecord,
+}  # fmt: skip
 BULK_KINDS = frozenset({"clip"})
 
 
@@ -72,15 +75,9 @@ def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, Record | SealedRe
     if envelope.kind == messages.SEALED:
         record = strict.read(SealedRecord, envelope.body)
         envelope, own_id = replace(envelope, kind=record.of), envelope.record_id
-    elif envelope.kind == "chunk":
-        record = strict.read(ChunkRecord, envelope.body)
-        own_id = record.chunk_id
-    elif envelope.kind == "correction":
-        record = strict.read(CorrectionRecord, envelope.body)
-        own_id = record.correction_id
-    elif envelope.kind == "erase":
-        record = strict.read(EraseRecord, envelope.body)
-        own_id = record.erase_id
+    elif envelope.kind in _KINDS:
+        record = strict.read(_KINDS[envelope.kind], envelope.body)
+        own_id = messages.id_of(record)
     else:
         raise MessageError(f"{envelope.kind!r} is not a kind of record that is sealed.")
     if not envelope.record_id == own_id == record_id:
@@ -91,7 +88,7 @@ def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, Record | SealedRe
 def rows(record_id: str, sidecar: bytes) -> tuple[RecordRow, list[ItemRow]]:
     """What the index keeps of a sealed folder. Raises: MessageError."""
     kind, record = read_sidecar(record_id, sidecar)
-    parts = () if isinstance(record, EraseRecord) else record.parts
+    parts = parts_of(record)
     if len({part.kind for part in parts}) != len(parts):
         raise MessageError(f"The sidecar of {record_id} names two parts of one kind.")
     items = [ItemRow(record_id, RECORD_KIND, SIDECAR, len(sidecar), "", bulk=False, rank=0)]
@@ -100,6 +97,11 @@ def rows(record_id: str, sidecar: bytes) -> tuple[RecordRow, list[ItemRow]]:
         items.append(ItemRow(record_id, part.kind, part.name, part.size_bytes, part.sha256, bulk=bulk, rank=rank))
     size = sum(item.size_bytes for item in items)
     return RecordRow(record_id, kind, importance(record), size), items
+
+
+def parts_of(record: Record | SealedRecord) -> tuple[Part, ...]:
+    """The payload files that a record names."""
+    return () if isinstance(record, EraseRecord | HelpRecord) else record.parts
 
 
 def is_same(kept: bytes, envelope: bytes) -> bool:
@@ -111,8 +113,10 @@ def is_same(kept: bytes, envelope: bytes) -> bool:
 
 
 def importance(record: Record | SealedRecord) -> int:
-    """0 corrections and erasures, 1 what the wearer flagged, 2 the rest: the order of sending, and backwards that of
-    giving up."""
+    """-1 calls for help, 0 corrections and erasures, 1 what the wearer flagged, 2 the rest: the order of sending, and
+    backwards that of giving up."""
+    if isinstance(record, HelpRecord):
+        return -1
     if isinstance(record, SealedRecord):
         return record.importance
     if isinstance(record, CorrectionRecord | EraseRecord):

@@ -21,7 +21,7 @@ from device.outbox.index import Damaged, Index, RecordRow, translated
 from device.outbox.types import Counts
 from shared import atomic, topics
 from shared.errors import MessageError
-from shared.messages import EraseRecord, SealedRecord, to_dict
+from shared.messages import SealedRecord, to_dict
 
 STATES = {"queued": "waiting", "deletable": "merged", "failed": "refused", "dropped": "lost"}
 """State in the index → as a person reads it."""
@@ -149,7 +149,7 @@ def export(folder: Path, record_id: str, target: Path) -> int:
 def _verified(where: Path) -> dict[str, bytes]:
     files = {SIDECAR: (where / SIDECAR).read_bytes()}
     _, record = outbox_folder.read_sidecar(where.name, files[SIDECAR])
-    for part in () if isinstance(record, EraseRecord) else record.parts:
+    for part in outbox_folder.parts_of(record):
         data = (where / part.name).read_bytes()
         if len(data) != part.size_bytes or hashlib.sha256(data).hexdigest() != part.sha256:
             raise MessageError(f"{where.name}: {part.name} is not what was sealed: the card has errors.")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from device.outbox.outbox import Counts, Outbox, OutboxItem, Pruned, Recovery
 from shared.errors import InUse
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HelpRecord
 
 
 class LateOutbox:
@@ -30,6 +30,8 @@ class LateOutbox:
         self._key = key
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
+        self.on_help: Callable[[str, bool], None] = lambda record_id, taken: None
+        """As an Outbox calls it."""
         self._box: Outbox | None = None
         self._closed = False
         self.trouble: OSError | None = None
@@ -46,6 +48,7 @@ class LateOutbox:
                     raise OSError("the outbox is closed")
                 self._box = self._opened()
                 self.trouble = None
+                self._box.on_help = lambda record_id, taken: self.on_help(record_id, taken)
                 for listener in self._listeners:
                     self._box.on_change(listener)
             return self._box
@@ -100,6 +103,9 @@ class LateOutbox:
 
     def seal_erase(self, record: EraseRecord) -> EraseRecord:
         return self.check().seal_erase(record)
+
+    def seal_help(self, record: HelpRecord) -> HelpRecord:
+        return self.check().seal_help(record)
 
     def note_lost(self, record_ids: Iterable[str], why: str) -> None:
         self.check().note_lost(record_ids, why)

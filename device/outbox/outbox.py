@@ -48,7 +48,7 @@ from device.outbox.types import Recovery as Recovery
 from shared import atomic, messages
 from shared.atomic import Step, no_step
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord, SealedRecord
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord, HelpRecord, SealedRecord
 
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
@@ -82,6 +82,8 @@ class Outbox:
         self._held: set[str] = set()
         """Record ids that are not handed out yet."""
         self._listeners: list[Callable[[], None]] = []
+        self.on_help: Callable[[str, bool], None] = lambda record_id, taken: None
+        """Called with each call for help that the server answered (any thread, quick): its id, whether it was taken."""
         self._store = RecordStore(folder, boot=boot or kernel_boot(), crash_point=crash_point)
         self._lock = self._store.lock
         self.recovered = self._store.recovered
@@ -141,6 +143,11 @@ class Outbox:
             self._store.erase(sealed)
         return sealed
 
+    def seal_help(self, record: HelpRecord) -> HelpRecord:
+        """Store a call for help: it is sent before everything else, and given up for nothing. As seal_chunk."""
+        self._seal(record, Envelope(messages.HELP, record.help_id, messages.to_dict(record)), {})
+        return record
+
     def hold(self, record_id: str) -> None:
         """Do not send this correction, which is about to be sealed, before `let_go`, or the next opening. Waits for
         nothing, not for the lock either."""
@@ -172,9 +179,7 @@ class Outbox:
                 envelope = enclosed_record(heard, envelope, kept.parts, self._key)
             self._store.rewrite(record_id, messages.encode(envelope))
 
-    def _seal(
-        self, sealed: ChunkRecord | CorrectionRecord | EraseRecord, envelope: Envelope, payloads: Mapping[str, bytes]
-    ) -> None:
+    def _seal(self, sealed: messages.Record, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:
         record_id, sidecar = envelope.record_id, messages.encode(envelope)
         outbox_folder.check_names(record_id, payloads)
         # What the server would refuse must fail here, where the agent can still say so.
@@ -186,7 +191,7 @@ class Outbox:
             if not outbox_folder.is_same((folder / SIDECAR).read_bytes(), sidecar):
                 raise MessageError(f"{record_id} was sealed before with other content.")
             return
-        if self._key is not None and not isinstance(sealed, EraseRecord):
+        if self._key is not None and isinstance(sealed, ChunkRecord | CorrectionRecord):
             envelope, payloads = enclose(sealed, envelope, payloads, self._key)
             sidecar = messages.encode(envelope)
             record, items = outbox_folder.rows(record_id, sidecar)
@@ -257,6 +262,7 @@ class Outbox:
             self.release(done)
             for record_id in {item.record_id for item in done}:
                 self._store.refuse_if_answered(record_id)
+        self._answered(item.record_id for item in done)
 
     def refused(self, item: OutboxItem, reason: str) -> None:
         """The server will never take this. Once nothing else of its record is to be sent, it goes to failed/."""
@@ -265,6 +271,11 @@ class Outbox:
             self._crash_point("fail:marked")
             self.release([item])
             self._store.refuse_if_answered(item.record_id)
+        self._answered([item.record_id], taken=False)
+
+    def _answered(self, record_ids: Iterable[str], *, taken: bool = True) -> None:
+        for record_id in filter(messages.is_help, record_ids):
+            self.on_help(record_id, taken)
 
     def forget_merged(self) -> tuple[str, ...]:
         """Delete every record that the server has as a whole. Returns their ids. Raises: OSError."""
@@ -339,9 +350,10 @@ class Outbox:
             self._store.use(lambda index: index.count("lost", len(ids)))
 
     def _unsent(self) -> list[RecordRow]:
-        """What may be given up, in that order. Never a wish that waits: the server would keep what is to be erased."""
+        """What may be given up, in that order. Never a wish that waits, for the server would keep what is to be erased,
+        and never a call for help."""
         waiting = self._store.use(lambda index: index.records("queued", order="least"))
-        return self.failures() + [row for row in waiting if row.kind != "erase"]
+        return self.failures() + [row for row in waiting if row.kind not in (messages.ERASE, messages.HELP)]
 
     def _enough(self, rows: list[RecordRow], excess: int) -> tuple[list[str], int]:
         """The first unclaimed records that free `excess` bytes, and what is then left of it."""

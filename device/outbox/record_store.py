@@ -33,7 +33,7 @@ from device.outbox.types import Recovery
 from shared import atomic, erasure, file_lock, topics
 from shared.atomic import Step
 from shared.errors import InUse, MessageError
-from shared.messages import EraseRecord, Record, SealedRecord
+from shared.messages import EraseRecord, HelpRecord, Record, SealedRecord
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -153,7 +153,7 @@ class RecordStore:
         for row in self.use(lambda index: index.records()):
             named, maybe = row.record_id in erase.record_ids, erasure.of_its_boot(erase, row.record_id)
             record = self._read(row.record_id) if maybe and not named else None
-            if record is not None and not isinstance(record, EraseRecord):
+            if record is not None and not isinstance(record, EraseRecord | HelpRecord):
                 named = erasure.in_time(erase, row.record_id, record)
             if named:
                 found.append(row.record_id)

@@ -18,6 +18,10 @@ from shared.errors import Refused
 
 LONGEST_NAME = 64
 MOST_WEARERS = 200
+_OWNED = (
+    tables.login_sessions, tables.known_browsers, tables.invitations, tables.api_tokens, tables.push_browsers,
+    tables.push_people,
+)  # fmt: skip
 Wearers = frozenset[str] | None
 """The `speaker_id`s whose moments a person may see; None = all."""
 
@@ -38,6 +42,8 @@ class PersonAccount:
     recovery: tuple[str, ...]
     made_at_s: float
     seen_at_s: float | None
+    disabled: bool = False
+    """They are let in no more, until an admin says so."""
 
 
 class Accounts:
@@ -90,6 +96,15 @@ class Accounts:
             values = {"role": role.value, "wearers": to_json(wearers)}
             connection.execute(update(tables.accounts).where(tables.accounts.c.id == account_id).values(**values))
 
+    def switch(self, account_id: int, *, off: bool) -> None:
+        """Let somebody in no more, at once, or again; it ends their log-ins. Raises: Refused for the last admin."""
+        table, sessions = tables.accounts, tables.login_sessions
+        with self._store.writing() as connection:
+            if off:
+                _keep_an_admin(connection, account_id)
+                connection.execute(delete(sessions).where(sessions.c.account == account_id))
+            connection.execute(update(table).where(table.c.id == account_id).values(disabled=off))
+
     def remove(self, account_id: int) -> None:
         """Take somebody's access away, at once, with all log-ins and tokens; what they decided stays, with their name.
 
@@ -97,7 +112,7 @@ class Accounts:
         """
         with self._store.writing() as connection:
             _keep_an_admin(connection, account_id)
-            for table in (tables.login_sessions, tables.known_browsers, tables.invitations, tables.api_tokens):
+            for table in _OWNED:
                 connection.execute(delete(table).where(table.c.account == account_id))
             connection.execute(delete(tables.accounts).where(tables.accounts.c.id == account_id))
 
@@ -186,12 +201,13 @@ def read(row: Any) -> PersonAccount:
         tuple(row.recovery),
         row.made_at,
         row.seen_at,
+        row.disabled,
     )
 
 
 def _keep_an_admin(connection: Connection, account_id: int) -> None:
     """Raises: Refused where the account is the last admin's, and others would be left without one."""
-    others = connection.execute(select(tables.accounts.c.role).where(tables.accounts.c.id != account_id)).scalars()
-    roles = set(others)
-    if roles and Role.ADMIN.value not in roles:
+    table = tables.accounts.c
+    others = connection.execute(select(table.role, table.disabled).where(table.id != account_id)).all()
+    if others and not any(role == Role.ADMIN.value and not disabled for role, disabled in others):
         raise Refused("This is the last admin.", hint="Make another one first.")

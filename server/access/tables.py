@@ -1,8 +1,8 @@
-"""The tables of this room, made by migration 0008. Times are wall-clock seconds since 1970 in UTC."""
+"""The tables of this room, made by the migrations 0008 and 0015. Times are wall-clock seconds since 1970 in UTC."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text, false
 
 from server.database.store import metadata
 
@@ -21,6 +21,7 @@ accounts = Table(
     Column("recovery", JSON, nullable=False),  # hashes of the codes that are left
     Column("made_at", Float, nullable=False),
     Column("seen_at", Float),  # of the newest log-in
+    Column("disabled", Boolean, nullable=False, server_default=false()),  # is let in no more, until somebody says so
 )
 
 login_sessions = Table(
@@ -67,6 +68,30 @@ api_tokens = Table(
     Column("used_at", Float),
 )
 Index("ix_api_tokens_account", api_tokens.c.account)
+
+push_people = Table(
+    "push_people",
+    metadata,
+    Column("account", Integer, ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+    Column("kinds", JSON, nullable=False),  # what they want to hear of; [] = of all that is for them
+    Column("quiet", String(16), nullable=False),
+    Column("zone", String(64), nullable=False),
+    Column("cool_down_h", Float, nullable=False),
+    Column("help_in_quiet", Boolean, nullable=False),
+)
+
+push_browsers = Table(
+    "push_browsers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("account", Integer, ForeignKey("accounts.id"), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),  # of the endpoint
+    Column("endpoint", Text, nullable=False),  # a secret: whoever has it and the keys can send to the browser
+    Column("p256dh", String(96), nullable=False),
+    Column("auth", String(32), nullable=False),
+    Column("made_at", Float, nullable=False),
+)
+Index("ix_push_browsers_account", push_browsers.c.account)
 
 access_log = Table(
     "access_log",

@@ -29,6 +29,8 @@ class TokenScope(StrEnum):
     """Decide about moments."""
     ADMIN = "admin"
     """What only admins may do."""
+    ACCOUNTS = "accounts"
+    """Let people in and out, for an admin's programs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from server.database import store as db
 from server.dataset.judged import CORRECTED
@@ -12,8 +12,8 @@ FIRST = 0
 What the monitor stopped has it too."""
 
 
-def corrections(connection: Connection) -> int:
-    """Moments with one that nobody has decided about."""
+def corrections(connection: Connection, *where: ColumnElement[bool]) -> int:
+    """Moments with one that nobody has decided about. where: conditions on `samples`, such as who may see them"""
     table = db.samples.c
     waits = (table.state == "pending") & (table.priority == FIRST) & (table.marks.bitwise_and(CORRECTED) != 0)
-    return int(connection.scalar(select(func.count()).select_from(db.samples).where(waits)) or 0)
+    return int(connection.scalar(select(func.count()).select_from(db.samples).where(waits, *where)) or 0)

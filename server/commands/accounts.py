@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from server.access.tokens import ApiToken
 
 ROLES = ("wearer", "caregiver", "admin")
-SCOPES = ("read", "review", "admin")
+SCOPES = ("read", "review", "admin", "accounts")
 DEFAULT_HOURS = 72.0
 DESCRIPTION = """\
 Who may come in to the review page. The first account is made by an invitation:

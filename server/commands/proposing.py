@@ -58,6 +58,12 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "what was said, the moment comes earlier",
     )
     asked.add_argument(
+        "--challenge",
+        metavar="VERSION",
+        help="ask this version and the champion: where the two say different things, the moment comes earlier. Each "
+        "night does so with the version that it made (learn.challenge)",
+    )
+    asked.add_argument(
         "--teacher",
         metavar="NAME",
         help='"packaged", a detector or depth model by its name on the hub, or a folder; several with commas '
@@ -71,6 +77,8 @@ def _propose(options: argparse.Namespace) -> int:
     config = settings.load(options.home)
     if options.shadow is not None:
         return _shadow(options, config.learn.threads)
+    if options.challenge is not None:
+        return _challenge(options, config.learn.threads)
     from server.eyes.teachers import open_teachers  # torch takes seconds to import
 
     faculty = open_teachers(options.teacher or config.learn.teacher, options.home)
@@ -102,6 +110,25 @@ def _shadow(options: argparse.Namespace, threads: int) -> int:
         shadow = Shadow(folder, dataset.folder, threads=threads)
         counts = _asked(store, dataset, shadow.name, shadow.advise)
     return _tell(counts, {"shadow": options.shadow}, json=options.json)
+
+
+def _challenge(options: argparse.Namespace, threads: int) -> int:
+    """Raises: ConfigError, Refused where there is no such version, BundleError."""
+    from server.learn.shadow import Challenge, Shadow
+    from server.releases.registry import Registry
+
+    with opened(options.home) as (store, dataset):
+        registry = Registry(options.home, store=store)
+        champion = registry.champion()
+        if not champion or champion == options.challenge:
+            raise ConfigError("There are not two models to ask.", hint="Name another version than the champion.")
+        both = [
+            Shadow(registry.bundle_folder(name), dataset.folder, threads=threads)
+            for name in (options.challenge, champion)
+        ]
+        challenge = Challenge(both[0], both[1])
+        counts = _asked(store, dataset, challenge.name, challenge.advise)
+    return _tell(counts, {"challenge": options.challenge, "champion": champion}, json=options.json)
 
 
 def _asked(store: Store, dataset: Dataset, name: str, advise: Advise) -> ProposalCounts:
@@ -166,7 +193,7 @@ def _looked_at(
 def _report(counts: ProposalCounts) -> list[str]:
     lines = [f"{counts.looked} moments looked at, {counts.proposed} with something to say."]
     if counts.contradicted:
-        lines.append(f"{counts.contradicted} contradict what the device said: they come earlier in the review.")
+        lines.append(f"{counts.contradicted} contradict what was said: they come earlier in the review.")
     if counts.unreadable:
         lines.append(f"{len(counts.unreadable)} pictures cannot be read: {', '.join(counts.unreadable[:5])}")
     return [*lines, "Nothing of it teaches until a person confirms it: waycue-server samples review, or the page."]

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from server.database.store import open_store
     from server.evaluation.stages import Stages
     from server.gate.settings import Bounds
-    from server.learn import tonight
+    from server.learn import shadow, tonight
     from server.learn.nightly import retrain
 
     tonight.hold_memory(config.learn.memory_mb)
@@ -49,8 +49,9 @@ def run(options: argparse.Namespace) -> int:
         if record is not None:
             record.end(night.outcome, version=night.version, reasons=night.reasons)
         wearers = adapters.after_night(options.home, config, json=options.json)
+        challenged = shadow.after_night(options.home, config.learn, progress=progress)
     if options.json:
-        print(json.dumps({**asdict(night), **wearers}, indent=1))
+        print(json.dumps({**asdict(night), **wearers, "challenge": challenged}, indent=1))
     else:
         print("\n".join([f"{night.outcome}: {night.version}", *(f"  {reason}" for reason in night.reasons)]))
         if night.version:

@@ -42,6 +42,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
 )
@@ -112,6 +113,18 @@ erasures = Table(
     Column("applied", Boolean, nullable=False),  # what it covered is gone; what it covers and comes later is refused
 )
 Index("ix_erasures_applied", erasures.c.applied)
+
+help_calls = Table(
+    "help_calls",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("device", String(32), nullable=False),
+    Column("call_id", String(96), nullable=False),
+    Column("asked_at", Float),  # null = the device's clock was not set
+    Column("received_at", Float, nullable=False),
+    UniqueConstraint("device", "call_id"),
+)
+Index("ix_help_calls_received_at", help_calls.c.received_at)
 
 walks = Table(
     "walks",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from server.dataset.lookup import Key
-from shared import erasure, messages, strict
+from shared import messages, strict
 from shared.messages import EraseRecord, Part, Record
 from shared.printable import printable_value
 
@@ -37,8 +37,7 @@ class RecordCame:
 
     @property
     def key(self) -> Key:
-        record = self.record
-        return self.device, record.erase_id if isinstance(record, EraseRecord) else erasure.id_of(record)
+        return self.device, messages.id_of(self.record)
 
 
 @dataclass(frozen=True, slots=True)

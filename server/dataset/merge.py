@@ -35,7 +35,7 @@ from server.consent import register as consent
 from server.consent.terms import Consents
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import lookup, objections, record_log, row_log, wishes
+from server.dataset import help_calls, lookup, objections, record_log, row_log, wishes
 from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction, plainly
 from server.dataset.choices import HeardChoice, to_list
 from server.dataset.compose import compose
@@ -47,7 +47,7 @@ from server.dataset.sample_row import Split, to_dict
 from shared import atomic, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Part, Record, Status
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HelpRecord, Part, Record, Status
 from shared.printable import printable, printable_value
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,10 @@ class Merge:
         return outcomes
 
     def put_record(self, device: str, kind: str, record: Record) -> Merged:
-        """Merge a sidecar. kind: chunk | correction | erase. Durable when it returns. Raises: OSError, DatasetError."""
+        """Merge a sidecar. kind: chunk | correction | erase | help. Durable when it returns.
+
+        raises: OSError, DatasetError
+        """
         return self.put([RecordCame(device, kind, record)])[0]
 
     def put_part(self, device: str, record_id: str, part: Part, path: Path) -> Merged:
@@ -241,7 +244,7 @@ class _Batch:
     def take(self, entries: Sequence[Came]) -> list[Merged]:
         """Decide about each, move its file, and write everything down. Where an erasure is among them, it is alone."""
         records = [entry.record for entry in entries if isinstance(entry, RecordCame)]
-        chunk_ids = {record.chunk_id for record in records if not isinstance(record, EraseRecord)}
+        chunk_ids = {record.chunk_id for record in records if isinstance(record, ChunkRecord | CorrectionRecord)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
         self.erasures.load({entry.device for entry in entries})
         self._consents = consent.load(self.connection)
@@ -297,16 +300,21 @@ class _Batch:
             return Merged("refused", reason)
         if isinstance(came.record, EraseRecord):
             return self.erasures.came(came.key, came.record)
-        if self.erasures.known.cover(came.device, came.record):
+        if isinstance(came.record, HelpRecord):
+            return Merged("merged", new=help_calls.note(self.connection, came.record, now_s=self._now_s))
+        return self._of_a_moment(came, came.record)
+
+    def _of_a_moment(self, came: RecordCame, record: ChunkRecord | CorrectionRecord) -> Merged:
+        if self.erasures.known.cover(came.device, record):
             self._known.parts[came.key].clear()
             self._not_kept.append(came.key)
             return self.erasures.late(came.key)
-        if not self._consents.keeps(came.record.wearer or came.device):
+        if not self._consents.keeps(record.wearer or came.device):
             return self._decline(came)
         if came.key in self._declined:  # sent again, and agreed to since
             consent.accept_again(self.connection, *came.key)
             self._declined -= {came.key}
-        body = messages.to_dict(came.record)
+        body = messages.to_dict(record)
         own = self._known.records.get(came.key)
         if own is not None and body in (own["body"], printable_value(own["body"])):
             return Merged("merged", new=False)
@@ -318,7 +326,7 @@ class _Batch:
             "device": came.device,
             "record_id": came.key[1],
             "kind": came.kind,
-            "chunk_id": came.record.chunk_id,
+            "chunk_id": record.chunk_id,
             "body": body,
             "received_at": self._now_s,
             "transcript": None,
@@ -326,7 +334,7 @@ class _Batch:
             "proposal": None,
         }
         self._known.add_record(row)
-        self._known.read[came.key] = came.record
+        self._known.read[came.key] = record
         self._records.append(row)
         self._changed[came.key] = None
         return Merged("merged")

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from server.dataset.came import RecordCame
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HelpRecord
 
-_KINDS: Mapping[type, str] = {ChunkRecord: "chunk", CorrectionRecord: "correction", EraseRecord: "erase"}
+_KINDS: Mapping[type, str] = {
+    ChunkRecord: "chunk",
+    CorrectionRecord: "correction",
+    EraseRecord: "erase",
+    HelpRecord: "help",
+}
 CONTENT = {
     "frame": "a JPEG picture", "audio": "a WAV sound", "correction_audio": "a WAV sound", "clip": "an MP4 video",
 }  # fmt: skip

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from shared import strict, topics
+from collections.abc import Mapping
+
+from shared import messages, strict, topics
 from shared.errors import MessageError
-from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope, EraseRecord, Record
+from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope, EraseRecord, HelpRecord, Record
 from shared.transfer import AskCame, EndCame, PartCame, ReceiverEvent
 
+_KINDS: Mapping[str, type[Record]] = {
+    "chunk": ChunkRecord, "correction": CorrectionRecord, messages.ERASE: EraseRecord, messages.HELP: HelpRecord,
+}  # fmt: skip
 MAX_PART_MESSAGE_BYTES = 1024 * 1024
 
 
 def record_in(envelope: Envelope) -> Record:
     """The record of an event. Raises: MessageError."""
-    record: Record
-    match envelope.kind:
-        case "chunk":
-            record = strict.read(ChunkRecord, envelope.body)
-            own_id = record.chunk_id
-        case "correction":
-            record = strict.read(CorrectionRecord, envelope.body)
-            own_id = record.correction_id
-        case "erase":
-            record = strict.read(EraseRecord, envelope.body)
-            own_id = record.erase_id
-        case _:
-            raise MessageError(f"This server takes no {envelope.kind[:40]!r} events.")
+    kind = _KINDS.get(envelope.kind)
+    if kind is None:
+        raise MessageError(f"This server takes no {envelope.kind[:40]!r} events.")
+    record = strict.read(kind, envelope.body)
+    own_id = messages.id_of(record)
     if own_id != envelope.record_id:
         raise MessageError(f"The envelope says {envelope.record_id}, the record {own_id}.")
     return record

@@ -42,7 +42,7 @@ from shared import messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import SystemClock
 from shared.errors import MessageError
-from shared.messages import ERASE, PART_KINDS, Envelope, Part
+from shared.messages import ERASE, HELP, PART_KINDS, Envelope, Part
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
@@ -165,7 +165,7 @@ class Ingest:
             logger.warning("Not ours: an event of %s: %s", device, error)
             return self._replies.ignored(device)
         load = replace(self._transfers.load(device), open_bytes=0)
-        if envelope.kind == ERASE:  # it makes room
+        if envelope.kind in (ERASE, HELP):  # the one makes room, the other needs next to none
             load = replace(load, free_bytes=sys.maxsize)
         if reason := limits.pause(len(payload), load, self._limits):
             return self._replies.paused(device, envelope.record_id, reason)

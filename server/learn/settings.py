@@ -86,6 +86,9 @@ class LearnSettings:
     teacher: str = ""
     """Larger networks on the server that propose what should have been said (`samples propose`): "packaged" (the eyes
     of `models add eyes`), a detector's or depth model's name on the hub, or a folder; several with commas."""
+    challenge: Annotated[int, Meta(ge=0, le=100_000)] = 300
+    """Moments that wait, the first of the queue, about which the champion and a version that was made after it are both
+    asked at the end of a night: where they differ, the moment comes earlier. 0 = none."""
     masks: str = ""
     """Folders of street pictures with masks (`samples masks`) whose training splits teach the ground head of a base
     with eyes: LAYOUT:FOLDER, several with commas. Their licences then hold for the model."""

@@ -4,7 +4,8 @@
     hidden = finder.hide(image)               a picture with what was found in blocks, and how much that was
     finder.left_in(image, check)              what a second detector still finds there
 
-A plate has no detector of its own: the lower part of every vehicle is hidden, where a model with eyes is registered.
+Plates: the finders of server.privacy.plates, where their weights were fetched, and the lower part of every vehicle,
+where a model with eyes is registered.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import cv2
 import numpy as np
 
 from server.labelling import footage
-from server.privacy import face_weights
-from server.privacy.faces import CascadedFaces, FaceDetector
+from server.privacy import packaged_weights
+from server.privacy.faces import CascadedFaces, CenterFace, FaceDetector
+from server.privacy.plates import PlateNetwork, WritingFinder
 from server.releases.registry import Registry
 from shared import bundle, veil
 from shared.errors import BundleError, MediaError, WaycueError
@@ -47,7 +49,20 @@ class HiddenPicture:
     image: Image
     faces: int
     bodies: int
-    """Heads of persons, lower parts of vehicles and bicycles."""
+    """Heads of persons, lower parts of vehicles and bicycles, number plates and other writing."""
+    regions: tuple[Region, ...] = ()
+    """Where they lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenClip:
+    """A clip, and what was hidden in it."""
+
+    data: bytes
+    count: int
+    """Regions in all of its pictures."""
+    regions: tuple[tuple[Region, ...], ...] = ()
+    """Of each picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +73,27 @@ class PeopleFinder:
     """All that count; the first that is there hides, or all of them."""
     eyes: Looker | None = None
     """Boxes of persons and vehicles; None = no registered model has eyes."""
+    plates: tuple[FaceDetector, ...] = ()
+    """Finders of number plates."""
 
     @property
     def names(self) -> str:
-        return " and ".join([*(one.name for one in self.faces), *(["the eyes of a model"] if self.eyes else [])])
+        finders = (one.name for one in (*self.faces, *self.plates))
+        return " and ".join([*finders, *(["the eyes of a model"] if self.eyes else [])])
 
     def regions(self, image: Image) -> tuple[list[Region], list[Region]]:
         """(faces, parts of persons and vehicles) of a picture, uint8 [h, w, 3] RGB."""
         height, width = image.shape[:2]
         faces = [_wider(face, width, height) for one in self.faces for face in one.find(image)]
         bodies = veil.regions(self.eyes(image), width=width, height=height) if self.eyes else []
-        return faces, bodies
+        return faces, [*bodies, *(plate for one in self.plates for plate in one.find(image))]
 
     def hide(self, image: Image) -> HiddenPicture:
         """A copy with all that is found in blocks. Raises: MediaError."""
         try:
             faces, bodies = self.regions(image)
-            return HiddenPicture(veil.blurred(image, [*faces, *bodies]), len(faces), len(bodies))
+            covered = (*faces, *bodies)
+            return HiddenPicture(veil.blurred(image, covered), len(faces), len(bodies), covered)
         except cv2.error as error:
             raise MediaError(f"A picture cannot be looked through for people ({error.err}).") from error
 
@@ -85,21 +104,20 @@ def _wider(face: Region, width: int, height: int) -> Region:
     return max(0, left - x), max(0, top - y), min(width, right + x), min(height, bottom + y)
 
 
-def hidden_clip(path: Path, finder: PeopleFinder | None) -> tuple[bytes, int]:
-    """A clip as MP4 with what is found in any of its pictures in blocks, and how many regions that were.
+def hidden_clip(path: Path, finder: PeopleFinder | None) -> HiddenClip:
+    """A clip as MP4 with what is found in any of its pictures in blocks.
 
     finder: None = all of every picture is. Its sound is left out, as clips of moments have none. Raises: MediaError.
     """
     film = footage.find(path)
     images = [np.asarray(image) for _, image in _played(film)]
     if finder is None:
-        return encoded([veil.whole(image) for image in images]), len(images)
+        return HiddenClip(encoded([veil.whole(image) for image in images]), len(images))
     found = [[region for some in finder.regions(image) for region in some] for image in images]
-    out = []
-    for number, image in enumerate(images):
-        around = found[max(0, number - LAG_FRAMES) : number + LAG_FRAMES + 1]
-        out.append(veil.blurred(image, [region for some in around for region in some]))
-    return encoded(out), sum(map(len, found))
+    around = [found[max(0, number - LAG_FRAMES) : number + LAG_FRAMES + 1] for number in range(len(images))]
+    covered = tuple(tuple(region for some in near for region in some) for near in around)
+    data = encoded([veil.blurred(image, own) for image, own in zip(images, covered, strict=True)])
+    return HiddenClip(data, sum(map(len, found)), covered)
 
 
 def _played(film: footage.Footage) -> list[tuple[float, Image]]:
@@ -126,16 +144,33 @@ def encoded(images: Sequence[Image]) -> bytes:
 
 
 def finder_of(home: Path, registry: Registry) -> PeopleFinder:
-    """All that this server can find people with. Raises: ConfigError."""
-    first = face_weights.load(home)
-    return PeopleFinder((*((first,) if first else ()), CascadedFaces.load()), eyes_of(registry))
+    """All that this server can find people and plates with. Raises: ConfigError."""
+    first, writing, plates = _center_face(home), _writing(home), _plates(home)
+    faces: tuple[FaceDetector, ...] = (CascadedFaces.load(),) if first is None else (first, CascadedFaces.load())
+    return PeopleFinder(faces, eyes_of(registry), tuple(one for one in (writing, plates) if one is not None))
 
 
-def pair_of(home: Path, registry: Registry) -> tuple[PeopleFinder, FaceDetector | None]:
-    """(what hides, what checks it afterwards; None where there is one detector only). Raises: ConfigError."""
-    first, second = face_weights.load(home), CascadedFaces.load()
-    eyes = eyes_of(registry)
-    return (PeopleFinder((second,), eyes), None) if first is None else (PeopleFinder((first,), eyes), second)
+def pair_of(home: Path, registry: Registry) -> tuple[PeopleFinder, tuple[FaceDetector, ...]]:
+    """(what hides, what checks it afterwards: for faces and for plates, where there is a second one). Raises:
+    ConfigError."""
+    first, second, writing, plates = _center_face(home), CascadedFaces.load(), _writing(home), _plates(home)
+    finder = PeopleFinder((first or second,), eyes_of(registry), (writing,) if writing else ())
+    return finder, (*([second] if first else []), *([plates] if plates else []))
+
+
+def _center_face(home: Path) -> CenterFace | None:
+    path = packaged_weights.CENTERFACE.there(home)
+    return None if path is None else CenterFace.load(path)
+
+
+def _writing(home: Path) -> WritingFinder | None:
+    path = packaged_weights.WRITING.there(home)
+    return None if path is None else WritingFinder.load(path)
+
+
+def _plates(home: Path) -> PlateNetwork | None:
+    path = packaged_weights.PLATES.there(home)
+    return None if path is None else PlateNetwork.load(path)
 
 
 def eyes_of(registry: Registry) -> Looker | None:

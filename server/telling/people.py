@@ -4,7 +4,8 @@ holds passwords and tokens."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import tomlkit
 from msgspec import Meta
 
-from server.telling.step import NewsKind, Recipient
+from server.telling.step import URGENT, NewsItem, NewsKind, Recipient
 from shared import atomic, file_lock, settings
 from shared.errors import ConfigError, Refused
 
@@ -33,11 +34,15 @@ class PersonTold:
     kinds: tuple[str, ...] = ()
     """What they are told of: correction, silent, night, disk, certificate, help. Empty = all of it."""
     quiet: str = ""
-    """When they are not: "22:00-07:00" by their own clock. A call for help comes all the same. Empty = never."""
+    """When they are not: "22:00-07:00" by their own clock. Empty = never."""
     zone: str = "UTC"
     """Where their clock is, as "Europe/Berlin"."""
     cool_down_h: Annotated[float, Meta(ge=0.1, le=720)] = 12.0
     """How long the same is not told again, 0.1 to 720 hours."""
+    wearers: tuple[str, ...] = ()
+    """Whose calls for help they are told of. Empty = all wearers'."""
+    help_in_quiet: bool = True
+    """A call for help comes in quiet hours too."""
 
 
 def load(home: Path) -> dict[str, PersonTold]:
@@ -63,6 +68,11 @@ def check(name: str, person: PersonTold) -> None:
         raise ConfigError(f"{name!r:.40} is no name.", hint="Use letters, digits, dots and hyphens, at most 32.")
     if not person.urls or len(person.urls) > ADDRESSES_MOST:
         raise ConfigError(f"{name} has {len(person.urls)} addresses.", hint=f"Give 1 to {ADDRESSES_MOST}.")
+    check_choices(name, person)
+
+
+def check_choices(name: str, person: PersonTold) -> None:
+    """All but the name and the addresses. Raises: ConfigError."""
     unknown = [kind for kind in person.kinds if kind not in list(NewsKind)]
     if unknown:
         raise ConfigError(f"{name}: nobody is told of {unknown[0]!r:.40}.", hint=f"There are: {', '.join(NewsKind)}.")
@@ -81,7 +91,13 @@ def recipient(name: str, person: PersonTold) -> Recipient:
     numbers = [int(text) for text in found.groups()] if found else []
     quiet = (time(numbers[0], numbers[1]), time(numbers[2], numbers[3])) if numbers else None
     kinds = frozenset(map(NewsKind, person.kinds)) or frozenset(NewsKind)
-    return Recipient(name, kinds, quiet, person.zone, person.cool_down_h * 3600)
+    urgent = URGENT if person.help_in_quiet else frozenset[NewsKind]()
+    return Recipient(name, kinds, quiet, person.zone, person.cool_down_h * 3600, urgent)
+
+
+def told_of(person: PersonTold, items: Sequence[NewsItem]) -> tuple[NewsItem, ...]:
+    """What is theirs of all that holds. Pure."""
+    return tuple(item for item in items if not (person.wearers and item.wearer and item.wearer not in person.wearers))
 
 
 def put(home: Path, name: str, person: PersonTold) -> None:
@@ -93,7 +109,7 @@ def put(home: Path, name: str, person: PersonTold) -> None:
             raise ConfigError(f"{PEOPLE_MOST} people are told already.", hint="Remove one first.")
         table = tomlkit.table()
         default = PersonTold()
-        for key in ("urls", "kinds", "quiet", "zone", "cool_down_h"):
+        for key in (column.name for column in fields(PersonTold)):
             value: Any = getattr(person, key)
             if value != getattr(default, key):
                 table[key] = list(value) if isinstance(value, tuple) else value

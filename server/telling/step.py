@@ -30,7 +30,7 @@ class NewsKind(StrEnum):
     CERTIFICATE = "certificate"
     """A certificate or a signature ends soon."""
     HELP = "help"
-    """A wearer asked for help: also in quiet hours."""
+    """A wearer asked for help: also in quiet hours, unless a person says otherwise."""
 
 
 KIND_WORDS = {
@@ -39,7 +39,7 @@ KIND_WORDS = {
     NewsKind.NIGHT: "a night failed, or its model was refused",
     NewsKind.DISK: "the disk is nearly full",
     NewsKind.CERTIFICATE: "a certificate ends soon",
-    NewsKind.HELP: "a wearer asked for help (also in quiet hours)",
+    NewsKind.HELP: "a wearer asked for help",
 }
 """Each kind as people choose it."""
 URGENT = frozenset({NewsKind.HELP})
@@ -61,6 +61,8 @@ class NewsItem:
     key: NewsKey
     text: str
     """A sentence for the person; nothing of a wearer's."""
+    wearer: str | None = None
+    """Whom it is about: it is for those who care for them. None = for whoever is told of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class Recipient:
     """From, to, by their own clock; may go over midnight."""
     zone: str = "UTC"
     cool_down_s: float = 12 * 3600.0
+    urgent: frozenset[NewsKind] = URGENT
+    """What also comes in quiet hours."""
+    sees: tuple[NewsItem, ...] | None = None
+    """What holds of all that is for them; None = everything that was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +156,18 @@ def _letter(state: ToldSoFar, items: Iterable[NewsItem], person: Recipient, now_
     """Everything new in one message; without keys where there is nothing to send."""
     if now_utc < state.not_before_utc.get(person.name, 0.0):
         return NewsLetter(person.name, (), ())
-    quiet = is_quiet(person, now_utc)
-    new = [
-        item
-        for item in items
-        if item.key.kind in person.kinds
-        and (not quiet or item.key.kind in URGENT)
-        and now_utc - state.at_utc.get((person.name, item.key), float("-inf")) >= person.cool_down_s
-    ]
+    quiet, seen = is_quiet(person, now_utc), items if person.sees is None else person.sees
+    new = [item for item in seen if _is_due(state, item.key, person, now_utc, quiet=quiet)]
     lines = [item.text for item in new[:LINES_MOST]]
     if len(new) > LINES_MOST:
         lines.append(f"And {len(new) - LINES_MOST} more.")
     return NewsLetter(person.name, tuple(item.key for item in new), tuple(lines))
+
+
+def _is_due(state: ToldSoFar, key: NewsKey, person: Recipient, now_utc: float, *, quiet: bool) -> bool:
+    if key.kind not in person.kinds or (quiet and key.kind not in person.urgent):
+        return False
+    return now_utc - state.at_utc.get((person.name, key), float("-inf")) >= person.cool_down_s
 
 
 def is_quiet(person: Recipient, now_utc: float) -> bool:
@@ -175,7 +181,10 @@ def is_quiet(person: Recipient, now_utc: float) -> bool:
 
 def _forget(state: ToldSoFar, items: Iterable[NewsItem], people: Iterable[Recipient], now_utc: float) -> ToldSoFar:
     """Drop what neither holds any more nor could be told again too soon: what comes and goes is not told each time."""
-    holds, cool_down = {item.key for item in items}, {person.name: person.cool_down_s for person in people}
+    everybody = tuple(people)
+    own = (item for person in everybody for item in person.sees or ())
+    holds = {item.key for item in (*items, *own)}
+    cool_down = {person.name: person.cool_down_s for person in everybody}
     told = {
         (name, key): at_utc
         for (name, key), at_utc in state.at_utc.items()

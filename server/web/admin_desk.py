@@ -17,6 +17,7 @@ from server.admin.settings_file import SettingsFile
 from server.dataset.folder import Dataset
 from server.metrics.collected import ServerMetrics
 from server.releases.rollouts import Rollouts
+from server.telling.push import PushWay
 from server.web import person
 from server.web.person import Person, Role
 
@@ -42,6 +43,7 @@ class AdminDesk:
     nights: NightControl
     settings: SettingsFile
     telling: TellingPort
+    push: PushWay
     metrics: ServerMetrics
     enrolment_address: Callable[[], str]
     """HOST:PORT that a device is told. Raises: ConfigError."""

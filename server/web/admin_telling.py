@@ -10,10 +10,10 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, Response
 
 from server.telling import people, send
-from server.telling.people import PersonTold
 from server.telling.step import KIND_WORDS, NewsKind
 from server.web.admin_desk import DONE_MOST, AdminDesk, back
 from server.web.page import PageRenderer
+from server.web.telling_form import PersonForm
 from shared.errors import ConfigError, Refused
 
 HERE = "/admin/telling"
@@ -28,23 +28,15 @@ def add_routes(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
         return shown(done=done)
 
     @routes.post("/telling")
-    def put(
-        name: Annotated[str, Form(max_length=32)],
-        urls: Annotated[str, Form(max_length=4000)],
-        kinds: Annotated[list[NewsKind] | None, Form()] = None,
-        quiet: Annotated[str, Form(max_length=11)] = "",
-        zone: Annotated[str, Form(max_length=60)] = "UTC",
-        cool_down_h: Annotated[float, Form(ge=0.1, le=720)] = 12.0,
-    ) -> Response:
-        listed = tuple(line.strip() for line in urls.splitlines() if line.strip())
-        chosen = tuple(map(str, kinds or ()))
-        person = PersonTold(listed, chosen, quiet.strip(), zone.strip() or "UTC", cool_down_h)
+    def put(form: Annotated[PersonForm, Form()]) -> Response:
+        listed = tuple(line.strip() for line in form.urls.splitlines() if line.strip())
+        name, whose = form.name.strip(), tuple(filter(None, map(str.strip, form.wearers.split(","))))
         try:
             send.check(listed)
-            people.put(home, name.strip(), person)
+            people.put(home, name, form.told(listed, whose))
         except ConfigError as error:
             return shown(error=str(error), status=422)
-        return back(HERE, f"{name.strip()} is told from now on. Send a test.")
+        return back(HERE, f"{name} is told from now on. Send a test.")
 
     @routes.post("/telling/{name}/test")
     def test(name: str) -> Response:

@@ -22,6 +22,7 @@ from server.releases.sheet import ModelSheet
 from server.voice.speech import SpokenTexts
 from server.web import (
     account_page,
+    accounts_api,
     admin,
     api,
     batch,
@@ -35,6 +36,7 @@ from server.web import (
     no_database,
     page,
     people_page,
+    push_page,
     review_api,
     signing_in,
     teach,
@@ -82,7 +84,7 @@ def create_app(
     access: who may come in; None = as the store has it
     alone: only this machine can reach the page: while there is no account, it may be used without one
     privacy: consent, deleting and blurring; None = there are no pages for that
-    desk: what the pages for admins work on; None = there are none
+    desk: what the pages for admins and of web push work on; None = there are none
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
@@ -108,11 +110,13 @@ def create_app(
         app.include_router(ear_deleting.router(ear, privacy))
     if desk is not None:
         _add_admin(app, pages, desk)
+        app.include_router(push_page.router(pages, desk.push))
     app.mount("/static", StaticFiles(directory=page.STATIC))
     access = access or Access(store, clock)
     app.include_router(signing_in.router(pages, access))
     app.include_router(account_page.router(pages, access))
     app.include_router(people_page.router(pages, access))
+    app.include_router(accounts_api.router(access))
     _answer_errors(app, pages)
     app.add_middleware(Entry, access=access, alone=alone, trouble=pages.trouble)
     app.add_middleware(Guard, hosts=hosts)

@@ -40,6 +40,7 @@ NO_ACCOUNT = (
 LOG_IN = "Log in first."
 NOT_ALLOWED = "Your account may not do this. An admin can change what it may do."
 NO_SCOPE = "This token is not good for that: it needs the scope {scope}."
+SWITCHED_OFF = "Your account is switched off. An admin can switch it on again."
 NOT_THERE = "There is no such page."
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 logger = logging.getLogger(__name__)
@@ -122,6 +123,8 @@ class Entry:
         if account is None:
             return MayPass(None) if asked is not None and asked.permit.least is None else TurnedAway(401, LOG_IN)
         account = replace(account, person=replace(account.person, consents=self._access.consents()))
+        if account.disabled:
+            return TurnedAway(403, SWITCHED_OFF)
         if asked is None:
             return TurnedAway(404, NOT_THERE, account.person)
         return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)

@@ -1,7 +1,7 @@
 """What makes the pages installable on a phone, and what is there without a connection.
 
 GET /manifest.webmanifest   name, colours, icons
-GET /sw.js                  the service worker: keeps the shell, and nothing of any moment
+GET /sw.js                  the service worker: keeps the shell, and nothing of any moment; shows what is pushed
 GET /offline                the page that it shows where the server does not answer
 GET /keys                   the page on which keys are chosen
 """
@@ -16,8 +16,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from server.web.page import PageRenderer
 
 _SHELL = (
-    "review.css", "keys.js", "keys_page.js", "offline.js", "player.js", "review.js", "ear.js", "icon.svg",
-    "icon-192.png", "icon-512.png",
+    "review.css", "keys.js", "keys_page.js", "offline.js", "player.js", "review.js", "ear.js", "push.js",
+    "icon.svg", "icon-192.png", "icon-512.png",
 )  # fmt: skip
 _MANIFEST = {
     "name": "waycue review",

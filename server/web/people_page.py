@@ -11,8 +11,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from sqlalchemy import select
 
-from server.access.accounts import PersonAccount, Wearers
+from server.access.accounts import Wearers
 from server.access.invitations import DEFAULT_HOURS
+from server.access.letting_in import LettingIn
 from server.access.person import Role
 from server.access.service import Access
 from server.database import store as db
@@ -27,7 +28,12 @@ ROLES = (
     (Role.CAREGIVER, "Caregiver: sees and reviews wearers' moments"),
     (Role.ADMIN, "Admin: all of it, and these pages"),
 )
-SAID = {"allowed": "Saved. It counts from their next click.", "removed": "They can not come in any more."}
+SAID = {
+    "allowed": "Saved. It counts from their next click.",
+    "removed": "They can not come in any more.",
+    "off": "They are let in no more, until you switch them on.",
+    "on": "They are let in again.",
+}
 MOST_NAMED = 50
 WearersTyped = Annotated[str, Form(max_length=2000)]
 
@@ -55,6 +61,10 @@ def router(pages: PageRenderer, access: Access) -> APIRouter:
         request: Request, account_id: RowNumber, role: Annotated[Role, Form()], wearers: WearersTyped = ""
     ) -> Response:
         return people.tried(lambda: people.allow(request, account_id, role, wearers_of(wearers)))
+
+    @routes.post("/people/{account_id}/switch")
+    def switch(request: Request, account_id: RowNumber, off: Annotated[str, Form()] = "") -> Response:
+        return people.tried(lambda: people.switch(request, account_id, off=off == "yes"))
 
     @routes.post("/people/{account_id}/remove")
     def remove(request: Request, account_id: RowNumber, sure: Annotated[str, Form()] = "") -> Response:
@@ -93,47 +103,39 @@ class People:
 
     def invite(self, request: Request, role: Role, wearers: Wearers) -> Response:
         """Raises: Refused."""
-        by = person.of(request).name
-        token = self._access.invitations.invite(role, wearers, by=by)
-        self._access.audit.note(by, "let in", detail=f"invited: {role}, {told(wearers)}")
-        return self._link(request, token, "An invitation")
+        return self._link(request, self.by(request).invite(role, wearers), "An invitation")
 
     def reset(self, request: Request, account_id: int) -> Response:
         """Raises: Refused."""
-        account, by = self._one(account_id), person.of(request).name
-        token = self._access.invitations.reset(account.id, by=by)
-        self._access.audit.note(by, "let in", account.person.name, detail="a link for a new password")
-        return self._link(request, token, f"A link with which {account.person.name} sets a new password")
+        by = self.by(request)
+        token, name = by.reset(account_id), by.one(account_id).person.name
+        return self._link(request, token, f"A link with which {name} sets a new password")
 
     def allow(self, request: Request, account_id: int, role: Role, wearers: Wearers) -> Response:
         """Raises: Refused."""
-        account = self._one(account_id)
-        self._access.accounts.allow(account.id, role, wearers)
-        detail = f"{role}, {told(wearers)}"
-        self._access.audit.note(person.of(request).name, "changed", account.person.name, detail=detail)
+        self.by(request).allow(account_id, role, wearers)
         return RedirectResponse("/people?said=allowed", status_code=303)
+
+    def switch(self, request: Request, account_id: int, *, off: bool) -> Response:
+        """Raises: Refused."""
+        self.by(request).switch(account_id, off=off)
+        return RedirectResponse(f"/people?said={'off' if off else 'on'}", status_code=303)
 
     def remove(self, request: Request, account_id: int, *, sure: bool) -> Response:
         """Raises: Refused."""
-        account, by = self._one(account_id), person.of(request).name
         if not sure:
             raise Refused("Tick that they shall not come in any more.", hint="Nobody was removed.")
-        if account.person.name == by:
-            raise Refused("This is your own account.", hint="Another admin can remove it.")
-        self._access.accounts.remove(account.id)
-        self._access.audit.note(by, "removed", account.person.name)
+        self.by(request).remove(account_id)
         return RedirectResponse("/people?said=removed", status_code=303)
+
+    def by(self, request: Request) -> LettingIn:
+        """What the admin who asks may do."""
+        return LettingIn(self._access, person.of(request).name)
 
     def _link(self, request: Request, token: str, title: str) -> HTMLResponse:
         link = f"{request.base_url}join/{token}"
         qr = Markup(segno.make_qr(link).svg_inline(scale=5, border=4))
         return self.page(link=link, link_title=title, qr=qr)
-
-    def _one(self, account_id: int) -> PersonAccount:
-        account = self._access.accounts.by_id(account_id)
-        if account is None:
-            raise Refused("This account is not there any more.")
-        return account
 
     def _known_wearers(self) -> list[str]:
         column = db.samples.c.wearer
@@ -145,8 +147,3 @@ class People:
 def wearers_of(typed: str) -> Wearers:
     """Names that somebody typed, None = all. Pure."""
     return frozenset(filter(None, (one.strip() for one in typed.split(",")))) or None
-
-
-def told(wearers: Wearers) -> str:
-    """Wearers in words. Pure."""
-    return "all wearers" if wearers is None else ", ".join(sorted(wearers))

@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 from server.access.person import Role
 from server.access.tokens import TokenScope
 
-READ, REVIEW, ADMINISTER = TokenScope.READ, TokenScope.REVIEW, TokenScope.ADMIN
+READ, REVIEW, ADMINISTER, ACCOUNTS = TokenScope.READ, TokenScope.REVIEW, TokenScope.ADMIN, TokenScope.ACCOUNTS
 MOMENT = "sample_id"
 MEDIA = "/media/"
 
@@ -120,6 +120,11 @@ PERMITS = (
     Permit("POST", "/account/tokens", _WEARER, None),
     Permit("POST", "/account/tokens/{token_id}/revoke", _WEARER, None),
     Permit("POST", "/account/everywhere", _WEARER, None),
+    Permit("GET", "/account/push", _WEARER, None),
+    Permit("POST", "/account/push", _WEARER, None),
+    Permit("POST", "/account/push/choices", _WEARER, None),
+    Permit("POST", "/account/push/test", _WEARER, None),
+    Permit("POST", "/account/push/{browser_id}/remove", _WEARER, None),
     Permit("GET", "/admin", _ADMIN),
     Permit("GET", "/admin/progress", _ADMIN),
     Permit("GET", "/admin/coverage", _ADMIN),
@@ -151,7 +156,16 @@ PERMITS = (
     Permit("POST", "/people/invite", _ADMIN, None),
     Permit("POST", "/people/{account_id}/reset", _ADMIN, None),
     Permit("POST", "/people/{account_id}/allow", _ADMIN, None),
+    Permit("POST", "/people/{account_id}/switch", _ADMIN, None),
     Permit("POST", "/people/{account_id}/remove", _ADMIN, None),
+    Permit("GET", "/api/accounts", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts/{account_id}/allow", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts/{account_id}/disable", _ADMIN, ACCOUNTS),
+    Permit("POST", "/api/accounts/{account_id}/reset", _ADMIN, ACCOUNTS),
+    Permit("DELETE", "/api/accounts/{account_id}", _ADMIN, ACCOUNTS),
+    Permit("GET", "/api/accounts/{account_id}/tokens", _ADMIN, ACCOUNTS),
+    Permit("DELETE", "/api/accounts/{account_id}/tokens/{token_id}", _ADMIN, ACCOUNTS),
 )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import NotSayable, Reworded
-from server.review import decisions
+from server.review import decisions, proposals
 from server.web import choices, drawn, where
 from server.web.choices import WordingChoice
 from server.web.drawn import DrawnSide
@@ -237,7 +237,10 @@ def _why(row: SampleRow, wearer: str) -> str:
         return f"Its label is doubted: {row.doubt}"
     # Speaking a correction holds the button down: saying both would be saying it twice.
     flags = [flag for flag in row.flags if flag in _WHY and not (flag == "wearer" and row.correction_id)]
-    text = "; ".join(_WHY[flag].format(wearer=wearer) for flag in flags)
+    reasons = [_WHY[flag].format(wearer=wearer) for flag in flags]
+    if row.state == "pending" and (dispute := proposals.disputed(row)):
+        reasons.append(dispute)
+    text = "; ".join(reasons)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 

@@ -29,4 +29,4 @@ def test_a_later_message_is_read_to_the_same_values_and_written_to_the_same_byte
 
 
 def test_each_kind_that_the_older_fixture_lacks_has_its_line() -> None:
-    assert {known["kind"] for known in GOLDEN} == {"EraseRecord", "CorrectionHeard", "Envelope"}
+    assert {known["kind"] for known in GOLDEN} == {"EraseRecord", "CorrectionHeard", "Envelope", "HelpRecord"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from server.dataset.came import Came, Merged, RecordCame
 from shared import atomic, messages
-from shared.messages import ChunkRecord, EraseRecord, Part, Record
+from shared.messages import EraseRecord, Part, Record
 
 
 class Depot:
@@ -43,7 +43,7 @@ class Depot:
 
     def put_record(self, device: str, kind: str, record: Record) -> Merged:
         assert not isinstance(record, EraseRecord), "nothing is erased here"
-        own_id = record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
+        own_id = messages.id_of(record)
         if record.device != device:
             return Merged("refused", f"the record names {record.device}, the topic {device}")
         return self._put(f"{device}/{own_id}", json.dumps(messages.to_dict(record), sort_keys=True))

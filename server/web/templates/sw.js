@@ -24,3 +24,23 @@ self.addEventListener("fetch", (event) => {
     event.respondWith(fetch(request).catch(() => caches.match(OFFLINE)));
   }
 });
+
+// ---- web push: what the server says is shown as it is; it names no moment, and opens the first page
+self.addEventListener("push", (event) => {
+  let told = {};
+  try {
+    told = event.data.json();
+  } catch (error) {
+    // a browser shows a message of its own where none is shown here
+  }
+  const shown = { body: String(told.body || "Something waits for you."), icon: "/static/icon-192.png", lang: "en" };
+  event.waitUntil(self.registration.showNotification(String(told.title || "waycue"), shown));
+});
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  const open = async () => {
+    const tabs = await self.clients.matchAll({ type: "window" });
+    return tabs.length ? tabs[0].focus() : self.clients.openWindow("/");
+  };
+  event.waitUntil(open());
+});

@@ -12,7 +12,7 @@ import pytest
 
 from device.moments.sealer import MOST_HELD, Parcel, Sealer, least
 from device.outbox.outbox import Outbox, Pruned
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HelpRecord
 from tests.device.agent.stage import StoryModel, film, presses, run
 from tests.device.agent.test_walk import curb_then_pole
 from tests.pulse import until
@@ -71,6 +71,9 @@ class Disk:
 
     def seal_erase(self, record: EraseRecord) -> EraseRecord:
         raise AssertionError("nothing is erased here")
+
+    def seal_help(self, record: HelpRecord) -> HelpRecord:
+        raise AssertionError("nobody asks for help here")
 
     def prune(self, limit_bytes: int) -> Pruned:
         return Pruned((), ())

@@ -110,6 +110,10 @@ SENT: dict[str, dict[str, Any]] = {
     "GET /api/ear/{sample_id}/say": {"params": {"what": "wearer"}},
     "POST /moments/{sample_id}/comment": {"data": {"comment": "Look again."}},
     "POST /wearers/{name:path}": {"data": {"no_question": "x"}},  # refused: nobody's consent changes here
+    "POST /api/accounts": {"json": {"role": "caregiver"}},
+    "POST /api/accounts/{account_id}/allow": {"json": {"role": "wearer", "wearers": ["Ada"]}},
+    "POST /api/accounts/{account_id}/disable": {"json": {"disabled": False}},
+    "POST /api/accounts/{account_id}/reset": {"json": {"hours": 1.0}},
     "POST /admin/nights": {"data": {"force": "x" * 9}},  # refused: no night begins here
 }
 """What a route wants to be asked with."""
@@ -124,6 +128,8 @@ STRICTER = {
     "POST /wearers/{name:path}": {"Carl": 422},
     "GET /deletions/{number}": {"Wanda": 404, "Carl": 404},  # Ana's
     "GET /ear/sound/{token}": dict.fromkeys(PEOPLE, 404),  # offered to nobody
+    "DELETE /api/accounts/{account_id}": {"Ana": 404},  # who is not there
+    "DELETE /api/accounts/{account_id}/tokens/{token_id}": {"Ana": 404},
     "POST /admin/telling/{name}/remove": {"Ana": 404},  # who is told nothing
 }
 """What a route itself answers to those who may ask for it."""
@@ -134,12 +140,22 @@ def path_of(site: Town, permit: Permit, sample_id: str = ADAS, by: str = "Ana") 
     row, is_deletion = row_of(site, sample_id), names(permit).startswith("POST") and permit.path.endswith("/delete")
     kind, name = row.frame_path.split("/")
     name = next((named for start, named in NAMED.items() if permit.path.startswith(start)), name)
-    values = {"sample_id": sample_id, "kind": kind, "name": name, "account_id": 1, "token_id": 1, "token": "0" * 32}
+    values = {
+        "sample_id": sample_id,
+        "kind": kind,
+        "name": name,
+        "account_id": 1,
+        "token_id": 1,
+        "browser_id": 1,
+        "token": "0" * 32,
+    }
     values |= {"walk_id": row.walk_id, "number": 1, "run_id": 1, "version": "m1", "step": "halt", "section": "web"}
     if is_deletion:
         values |= {"walk_id": "none", "name": "nobody"}
         if sample_id == ADAS and "{sample_id}" in permit.path:
             values["sample_id"] = spare(site)
+    if permit.method == "DELETE" and permit.path.startswith("/api/accounts"):
+        values |= {"account_id": 999, "token_id": 999}  # of nobody
     if "{comment_id}" in permit.path:
         values["comment_id"] = marks.comment(site.house.store, sample_id, by, "Mine.", now_s=1.0).id
     return permit.path.replace("{path:path}", "review.css").replace(":path}", "}").format(**values)

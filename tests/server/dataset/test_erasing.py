@@ -30,8 +30,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import atomic, messages
 from shared.clock import ManualClock
-from shared.erasure import id_of
-from shared.messages import Ack, Begin, CorrectionHeard, Envelope, EraseRecord, Part
+from shared.messages import Ack, Begin, CorrectionHeard, Envelope, EraseRecord, Part, id_of
 from shared.speech import Transcript
 from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken

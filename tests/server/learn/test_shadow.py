@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,15 @@ import numpy as np
 import pytest
 
 from server.commands.main import main
+from server.dataset import row_log
 from server.dataset.folder import Dataset
-from server.learn.shadow import Shadow
+from server.dataset.sample_row import SampleRow
+from server.learn.settings import LearnSettings
+from server.learn.shadow import Shadow, after_night
 from server.releases.registry import Registry
 from server.review import proposals
+from server.review.proposals import Opinion
+from server.web import view
 from shared import bundle, vocabulary
 from shared.errors import DatasetError
 from shared.jpeg import encode_jpeg
@@ -86,3 +92,56 @@ def test_it_answers_as_the_device_would(home: Path, starter_bundle: Path, own_wo
     )
     with pytest.raises(DatasetError):
         shadow.advise(rows[2])
+
+
+def second(home: Path, starter_bundle: Path, tmp_path: Path) -> None:
+    """The champion m2, and m3 which was made after it."""
+    made = tmp_path / "first"
+    shutil.copytree(starter_bundle, made)
+    bundle.write_bundle(made, replace(bundle.read_manifest(made), version="m3"))
+    with closing(Registry(home)) as registry:
+        registry.add(made)
+        registry.promote("m2", "in a test")
+
+
+def test_where_two_models_differ_the_moment_comes_earlier_and_its_page_says_so(
+    home: Path, starter_bundle: Path, tmp_path: Path, own_words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second(home, starter_bundle, tmp_path)
+    advise, said = Shadow.advise, list[str]()
+
+    def sees_more(self: Shadow, row: SampleRow) -> Opinion:
+        """m3 as if it had learnt to see a vehicle at the first moment."""
+        opinion = advise(self, row)
+        if self.version == "m3" and row.sample_id.endswith("0"):
+            return replace(opinion, wording=VEHICLE, score=0.9, hazards={("vehicle", "ahead"): 0.9})
+        return opinion
+
+    monkeypatch.setattr(Shadow, "advise", sees_more)
+    counts = after_night(home, LearnSettings(threads=1), progress=said.append)
+    assert counts == {"asked": 2, "disputed": 1}
+    assert said == ["m2 and m3 were asked about 2 moments that wait: 1 differ"]
+    rows = {row.sample_id[-1]: row for row in Dataset(home / "dataset").rows()}
+    assert rows["0"].teacher == rows["1"].teacher == "challenger m3 beside m2"
+    assert view.card(rows["0"]).why.endswith("wo models disagree: m2, which is in use, and m3.")
+    assert "disagree" not in view.card(rows["1"]).why
+    assert rows["1"].teacher_disagreement < 0.5, "the device said something else, but both models say the same"
+    assert row_log.priority(rows["0"]) < row_log.priority(rows["1"])
+    assert after_night(home, LearnSettings(threads=1), progress=said.append) == {"asked": 0, "disputed": 0}
+    assert not any(row.reviewed or row.ground_truth for row in rows.values()), "nothing of it is a decision"
+
+
+def test_nobody_is_asked_where_it_is_turned_off_or_there_is_one_model(home: Path) -> None:
+    assert after_night(home, LearnSettings(threads=1), progress=print) is None
+    assert after_night(home, LearnSettings(threads=1, challenge=0), progress=print) is None
+
+
+def test_the_command_asks_a_version_beside_the_champion(
+    home: Path, starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second(home, starter_bundle, tmp_path)
+    assert main(["--home", str(home), "samples", "propose", "--challenge", "m3", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["challenge"], told["champion"], told["looked"], told["contradicted"]) == ("m3", "m2", 2, 0)
+    assert main(["--home", str(home), "samples", "propose", "--challenge", "m2"]) == 2
+    assert "not two models" in capsys.readouterr().err

@@ -38,6 +38,7 @@ class Everywhere:
 
     region: Region | None
     name: str = "a test"
+    finds: str = "a face"
 
     def find(self, image: Image) -> list[Region]:
         return [] if self.region is None else [self.region]
@@ -119,7 +120,8 @@ def test_cut_off_after_the_exchange_the_other_picture_still_goes(house: House, m
 def test_in_a_clip_a_region_is_hidden_before_and_after_it_was_found(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(moment(0, with_clip=True).payloads["clip"])
-    data, count = hidden_clip(path, PeopleFinder((Everywhere((100, 60, 180, 140)),)))
+    made = hidden_clip(path, PeopleFinder((Everywhere((100, 60, 180, 140)),)))
+    data, count = made.data, made.count
     (tmp_path / "out.mp4").write_bytes(data)
     film = footage.find(tmp_path / "out.mp4")
     assert count == 20
@@ -180,20 +182,23 @@ def test_an_anonymous_export_leaves_out_what_the_second_detector_still_finds(tmp
     @dataclass(frozen=True)
     class Second:
         name: str = "another"
+        finds: str = "a plate"
 
         def find(self, image: Image) -> list[Region]:
             seen.append(image)
-            return [(0, 0, 9, 9)] if len(seen) == 6 + 1 else []
+            found: list[Region] = [(110, 70, 170, 130)]  # in what is hidden already: no reason to leave anything out
+            return [*found, (0, 0, 9, 9)] if len(seen) == 6 + 1 else found
 
     finder = PeopleFinder((Everywhere((100, 60, 180, 140)),))
-    left, report = without_people(rows, tmp_path, finder, Second())
+    left, report = without_people(rows, tmp_path, finder, [Second()])
     assert [row.name for row in left] == ["w_chunk0000", "w_chunk0002"]
     assert (report.left, report.faces, report.pictures) == (["w_chunk0001"], 3, 3)
-    assert "Checked by another, which found 1 more" in report.in_words()
+    assert "Checked by another; 1 moments in which more" in report.in_words()
+    assert report.still == {"w_chunk0001": "another still finds a plate in it"}
     for image in seen:
         assert float(np.abs(np.diff(image[70:75, 110:115].astype(float), axis=1)).mean()) < 4, "it looks at hidden ones"
     assert left[0].frame != rows[0].frame
     assert left[0].clip != clip
-    unchanged, report = without_people(rows, tmp_path, NOBODY, None)
+    unchanged, report = without_people(rows, tmp_path, NOBODY, [])
     assert unchanged == rows
     assert "No second detector checked that" in report.in_words()

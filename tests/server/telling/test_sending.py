@@ -25,6 +25,7 @@ from server.telling.people import PersonTold
 from server.telling.step import NewsItem, NewsKey, NewsKind
 from shared.clock import ManualClock
 from shared.errors import ConfigError, Refused
+from shared.messages import HelpRecord
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
 from tests.server.web.serving import seed
@@ -137,7 +138,7 @@ def readable(content: bytes) -> str:
 def test_what_holds_is_found_in_the_home_and_says_nothing_of_a_wearer(house: House) -> None:
     seed(house)
     house.send(moment(8, flags=("stopped",)))  # as urgent as a correction, and none
-    house.send(moment(9, flags=("wearer", "help")))
+    house.merge.put_record("pi-1", "help", HelpRecord("pi-1-b00t-h001", "pi-1", 0.0, clock_synced=False))
     record = NightRecord(house.store, house.clock)
     record.end("failed", reasons=["The disk is full."])
     now_utc = house.clock.utc_s()
