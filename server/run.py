@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -40,14 +41,13 @@ from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock, readiness
 from server.maintenance.readiness import ServerPlaces, ServerStanding
-from server.privacy import blurring, deletion, retention
+from server.privacy import deletion, retention
 from server.privacy.desk import PrivacyDesk
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
-from server.review import asking, ranking, rereading
-from server.review.asking import Asking
+from server.review import ranking, rereading
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
 from server.speech.known import Knowing
@@ -64,6 +64,9 @@ from shared.clock import Clock
 from shared.ends import ending
 from shared.messages import CorrectionHeard, Status
 from shared.notify import STOPPING, notify
+
+if TYPE_CHECKING:
+    from server.privacy.blurring import PeopleFinder
 
 OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
@@ -103,7 +106,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
         deletes = deletion.port_of(home, store, dataset, clock, merge)
-        privacy = PrivacyDesk(deletes, config.consent, lambda: blurring.finder_of(home, registry))
+        privacy = PrivacyDesk(deletes, config.consent, lambda: _finder(home, registry))
         access = Access(store, clock, config.access)
         stack.callback(access.audit.flush)
         certificate = _page_certificate(home, config, clock)
@@ -180,13 +183,21 @@ def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, co
 
 def _asking(home: Path, store: Store, dataset: Dataset, config: ServerConfig, clock: Clock) -> Background:
     """A language model's proposals, on a thread of their own: nothing waits for them."""
+    from server.review import asking
 
     def wait(seconds: float) -> bool:
         return background.stopping.wait(seconds)
 
-    asked = Asking(home, store, dataset, clock, config.llm, wait)
+    asked = asking.Asking(home, store, dataset, clock, config.llm, wait)
     background = Background.every(asking.EVERY_S, lambda: asking.round_of(asked), name="llm")
     return background
+
+
+def _finder(home: Path, registry: Registry) -> PeopleFinder:
+    """The detectors are loaded with the first picture that somebody wants blurred."""
+    from server.privacy import blurring
+
+    return blurring.finder_of(home, registry)
 
 
 def _ear(home: Path, know: Knowing, config: ServerConfig, clock: Clock) -> CorrectionListener:

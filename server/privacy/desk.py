@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from server.consent import register
 from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
 from server.consent.terms import Consent, Consents
 from server.dataset.sample_row import SampleRow
-from server.privacy import deletion, plans, replacing, retention
-from server.privacy.blurring import PeopleFinder
+from server.privacy import deletion, plans, retention
 from server.privacy.deletion import DeletionPort
 from server.privacy.plans import DeletionKind, DeletionPlan
 from server.privacy.proof import Proof
-from server.privacy.replacing import BlurOutcome
 from server.privacy.retention import RetentionRound
+
+if TYPE_CHECKING:
+    from server.privacy.blurring import PeopleFinder
+    from server.privacy.replacing import BlurOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class PrivacyDesk:
 
     def blur(self, row: SampleRow, *, by: str, whole: bool) -> BlurOutcome:
         """Blur a moment. Raises: Refused, DatasetError, MediaError, ConfigError, OSError."""
+        from server.privacy import replacing
+
         if self._made is None:
             self._made = self._finder()
         return replacing.blur(self._port, row.sample_id, self._made, self._settings, by=by, whole=whole)
