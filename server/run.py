@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ import uvicorn
 from server import watching, worker
 from server.access import audit
 from server.access.service import Access
+from server.admin.reckoned import Reckoned
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import ServerConfig, page_reach, spoken_language
@@ -49,7 +50,7 @@ from server.releases.sheet import sheets
 from server.releases.signing import Release
 from server.review import ranking, rereading
 from server.review.ranking import Ranking
-from server.review.teaching import Lessons, Teachable, learnt, teachable
+from server.review.teaching import Lessons, Teachable
 from server.speech.known import Knowing
 from server.speech.listener import CorrectionListener
 from server.speech.requests import RecogniserOptions
@@ -106,11 +107,11 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
         deletes = deletion.port_of(home, store, dataset, clock, merge)
-        privacy = PrivacyDesk(deletes, config.consent, lambda: _finder(home, registry))
         access = Access(store, clock, config.access)
         stack.callback(access.audit.flush)
         certificate = _page_certificate(home, config, clock)
         watch = watching.watch(registry, dataset, config, clock, lambda: link.ready.is_set())  # the link comes below
+        privacy = PrivacyDesk(deletes, config.consent, lambda: _finder(home, registry), watch.counted)
         web = _web(access, dataset, registry, config, certificate, WebDesks(privacy, watch.desk))
         stack.callback(web.close)
         if broker is not None:
@@ -295,7 +296,7 @@ def _web(
         model=registry.champion,
         models=lambda: sheets(registry),
         hosts=reach.hosts,
-        lessons=_lessons(registry, dataset, config, clock),
+        lessons=_lessons(registry.home, desks.admin.reckoned, config, clock),
         access=access,
         alone=reach.alone,
         privacy=desks.privacy,
@@ -308,16 +309,15 @@ def _web(
     return PageServer(app, listener, tls=certificate.context if certificate else None, proxies=reach.proxies)
 
 
-def _lessons(registry: Registry, dataset: Dataset, config: ServerConfig, clock: Clock) -> Lessons:
+def _lessons(home: Path, reckoned: Reckoned, config: ServerConfig, clock: Clock) -> Lessons:
     """What a person may have taught at once, from the page."""
     least = config.learn.teach_least
 
-    def things() -> list[Teachable]:
-        agreed = consent.read(registry.store).teaches_others
-        rows = list(filter(agreed, dataset.rows())) if dataset.log.exists() else []
-        return teachable(rows, learnt(registry), least=least)
+    def things() -> Sequence[Teachable] | None:
+        found: Sequence[Teachable] | None = reckoned.get("teachable", str(least)).value
+        return found
 
-    return Lessons(registry.home, things, clock, least=least)
+    return Lessons(home, things, clock, least=least)
 
 
 def _serve(web: uvicorn.Server) -> None:

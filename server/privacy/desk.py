@@ -13,7 +13,7 @@ from server.consent.terms import Consent, Consents
 from server.dataset.sample_row import SampleRow
 from server.privacy import deletion, plans, retention
 from server.privacy.deletion import DeletionPort
-from server.privacy.plans import DeletionKind, DeletionPlan
+from server.privacy.plans import DeletionKind, DeletionPlan, PlanCounts
 from server.privacy.proof import Proof
 from server.privacy.retention import RetentionRound
 
@@ -35,8 +35,17 @@ class WearerConsent:
 class PrivacyDesk:
     """Safe from any thread."""
 
-    def __init__(self, port: DeletionPort, settings: ConsentSettings, finder: Callable[[], PeopleFinder]) -> None:
-        """finder: makes what people are found with; called at the first blur, because networks are loaded"""
+    def __init__(
+        self,
+        port: DeletionPort,
+        settings: ConsentSettings,
+        finder: Callable[[], PeopleFinder],
+        counted: Callable[[DeletionKind, str], PlanCounts | None] | None = None,
+    ) -> None:
+        """finder: makes what people are found with; called at the first blur, because networks are loaded
+        counted: what the deletion of a walk or a wearer comes to, None while it is counted; without, it is counted
+        while the page waits"""
+        self._counted = counted
         self._port, self._settings, self._finder = port, settings, finder
         self._made: PeopleFinder | None = None
 
@@ -75,6 +84,19 @@ class PrivacyDesk:
             else:
                 plan = plans.of_wearer(connection, name)
         return deletion.with_settings(replace(plan, name=name), self._settings)
+
+    def preview(self, what: DeletionKind, name: str) -> list[str] | None:
+        """What a deletion would take, in sentences; None while it is counted. Raises: Refused where there is no such
+        thing."""
+        if what is DeletionKind.MOMENT or self._counted is None:
+            return plans.in_words(self.plan(what, name))
+        counts = self._counted(what, name)
+        if counts is None:
+            return None
+        if not counts.there:
+            raise plans.unknown(what, name)
+        empty = DeletionPlan(what=what, name=name, moments=(), records={}, files={})
+        return plans.in_words(deletion.with_settings(empty, self._settings), counts)
 
     def delete(self, plan: DeletionPlan, *, by: str) -> Proof:
         """Carry it out. Raises: OSError, DatasetError; it is then gone on with later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -60,6 +60,23 @@ class DeletionPlan:
     @property
     def empty(self) -> bool:
         return not self.moments and not self.records
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """How much a plan takes."""
+
+    moments: int = 0
+    records: int = 0
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Part kind → how many."""
+    there: bool = True
+    """False = there is no such thing."""
+
+
+def counted(plan: DeletionPlan) -> PlanCounts:
+    """What a plan comes to. Pure."""
+    return PlanCounts(len(plan.moments), sum(map(len, plan.records.values())), dict(Counter(plan.files.values())))
 
 
 def to_dict(plan: DeletionPlan) -> dict[str, Any]:
@@ -128,8 +145,13 @@ def _of(connection: Connection, what: DeletionKind, name: str, moments: Any, sen
     plan = _plan(connection, what, name, tuple(sorted(ids)), records)
     known = what is DeletionKind.WEARER and bool(register.load(connection).asked(name))
     if plan.empty and not known:
-        raise Refused(f"There is no {what} {name!r:.110}.", hint=_SEE)
+        raise unknown(what, name)
     return plan
+
+
+def unknown(what: DeletionKind, name: str) -> Refused:
+    """What to say of a name that is none."""
+    return Refused(f"There is no {what} {name!r:.110}.", hint=_SEE)
 
 
 def _plan(
@@ -197,14 +219,13 @@ def _records(connection: Connection, where: ColumnElement[bool]) -> set[tuple[st
     return {(device, record_id) for device, record_id in connection.execute(query)}
 
 
-def in_words(plan: DeletionPlan) -> list[str]:
-    """What will go, a sentence for each thing, for whoever is asked to confirm it."""
-    kinds = Counter(plan.files.values())
+def in_words(plan: DeletionPlan, counts: PlanCounts | None = None) -> list[str]:
+    """What will go, a sentence for each thing, for whoever is asked to confirm it. counts: None = the plan's own"""
+    counts = counts or counted(plan)
     names = {"frame": "pictures", "audio": "sounds", "clip": "clips", "correction_audio": "spoken corrections"}
-    said = ", ".join(f"{kinds[kind]} {name}" for kind, name in names.items() if kinds[kind])
-    count = sum(map(len, plan.records.values()))
-    lines = [f"{len(plan.moments)} moments, with all that people decided about them, will be deleted for good."]
-    lines += [f"With them go {said}, and {count} records that devices sent."] if said or count else []
+    said = ", ".join(f"{counts.files[kind]} {name}" for kind, name in names.items() if counts.files.get(kind))
+    lines = [f"{counts.moments} moments, with all that people decided about them, will be deleted for good."]
+    lines += [f"With them go {said}, and {counts.records} records that devices sent."] if said or counts.records else []
     if plan.what is DeletionKind.WEARER:
         lines.append("Nothing of this wearer is stored any more, until somebody writes down a new consent.")
     exports = {"remove": "are removed", "mark": "are marked, and stay"}[plan.exports]

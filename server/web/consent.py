@@ -27,8 +27,8 @@ from server.consent import terms
 from server.consent.register import WEARER_MOST
 from server.consent.terms import DAYS_MOST, Consent, LeavesFor, SeenBy
 from server.database.store import Store
-from server.privacy import plans, retention
 from server.privacy import proof as proofs
+from server.privacy import retention
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import DeletionKind
 from server.web import person, review
@@ -194,26 +194,23 @@ def _proofs(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
 def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     routes = APIRouter()
 
-    def planned(request: Request, what: Deleted, name: str) -> plans.DeletionPlan | HTMLResponse:
-        """What would go; a page that says why not."""
+    def ask(request: Request, what: Deleted, name: str) -> HTMLResponse:
         if not _may_delete(store, person.of(request), what, name):
             return pages.trouble(403, _NOT_YOURS)
         try:
-            return desk.plan(_KINDS[what], name)
+            words = desk.preview(_KINDS[what], name)
         except Refused as refused:
             return pages.trouble(404, str(refused))
-
-    def ask(request: Request, what: Deleted, name: str) -> HTMLResponse:
-        plan = planned(request, what, name)
-        if isinstance(plan, HTMLResponse):
-            return plan
         link = f"/{what}/{quote(name, safe='')}"
-        return pages.render("delete.html", what=_KINDS[what].value, name=name, words=plans.in_words(plan), link=link)
+        return pages.render("delete.html", what=_KINDS[what].value, name=name, words=words, link=link)
 
     def delete(request: Request, what: Deleted, name: str) -> Response:
-        plan = planned(request, what, name)
-        if isinstance(plan, HTMLResponse):
-            return plan
+        if not _may_delete(store, person.of(request), what, name):
+            return pages.trouble(403, _NOT_YOURS)
+        try:
+            plan = desk.plan(_KINDS[what], name)
+        except Refused as refused:
+            return pages.trouble(404, str(refused))
         done = desk.delete(plan, by=person.of(request).name)
         return RedirectResponse(f"/deletions/{done.id}", status_code=303)
 
