@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from server.admin import fleet, nights, versions
 from server.admin.fleet import FleetDevice
@@ -19,6 +19,7 @@ from server.identity.claims import Claims
 from server.ingest import counters
 from server.releases.registry import Registry
 from server.releases.signing import Release
+from server.review import order
 from shared.clock import Clock
 from shared.errors import ConfigError
 
@@ -80,6 +81,6 @@ def authority_end(authority: Authority) -> float:
 def _queue(store: Store) -> tuple[int, float | None]:
     """(moments to review, when the oldest of them last changed)"""
     table = db.samples.c
+    oldest = select(table.changed_at).where(table.state == "pending").order_by(table.changed_at).limit(1)
     with store.reading() as connection:
-        row = connection.execute(select(func.count(), func.min(table.changed_at)).where(table.state == "pending")).one()
-    return int(row[0]), None if row[1] is None else float(row[1])
+        return order.counts(connection)["pending"], connection.execute(oldest).scalar()

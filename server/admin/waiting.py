@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from server.database import store as db
-
-FIRST = 0
-"""The priority of a moment with a spoken correction (server.dataset.row_log): with it, the index of the queue is used.
-What the monitor stopped has it too."""
+from server.dataset import rollups
+from server.dataset.rollups import Tally
 
 
 def corrections(connection: Connection) -> int:
-    """Moments with one that nobody has decided about."""
-    table = db.samples.c
-    waits = (table.state == "pending") & (table.priority == FIRST) & (table.body["correction_id"].as_string() != "")
-    return int(connection.scalar(select(func.count()).select_from(db.samples).where(waits)) or 0)
+    """Moments with one that nobody has decided about, as the database counts them."""
+    return rollups.tallies(connection, "state").get("pending", Tally()).corrections

@@ -156,6 +156,7 @@ Index("ix_samples_decided", samples.c.state, samples.c.changed_at.desc(), sample
 Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
 Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
 Index("ix_samples_model", samples.c.model, samples.c.captured_at)
+Index("ix_samples_device", samples.c.device, samples.c.state, samples.c.priority, samples.c.captured_at)
 
 reviews = Table(
     "reviews",

@@ -11,7 +11,7 @@ from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
 from server.consent.terms import Consent, Consents
 from server.dataset.sample_row import SampleRow
-from server.privacy import deletion, plans, retention
+from server.privacy import counting, deletion, plans, retention
 from server.privacy.deletion import DeletionPort
 from server.privacy.plans import DeletionKind, DeletionPlan, PlanCounts
 from server.privacy.proof import Proof
@@ -58,7 +58,7 @@ class PrivacyDesk:
         consents = self.consents()
         return [
             WearerConsent(name, count, consents.of(name), consents.asked(name) is not None)
-            for name, count in register.wearers(self._port.store).items()
+            for name, count in counting.wearers(self._port.store).items()
         ]
 
     def history(self, wearer: str) -> list[ConsentAnswer]:

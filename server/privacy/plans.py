@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -166,7 +166,7 @@ def _plan(
         name=name,
         moments=moments,
         records={device: tuple(some) for device, some in by_device.items()},
-        files=_files(connection, moments, [record_id for _, record_id in sorted(records)]),
+        files=_files(connection, moments, records),
         walks=tuple(sorted(walks)),
     )
 
@@ -188,11 +188,14 @@ _KINDS = {
 }
 
 
-def _files(connection: Connection, moments: Sequence[str], record_ids: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for some in wishes.in_pieces(record_ids):
-        query = select(db.parts.c.path, db.parts.c.kind).where(db.parts.c.record_id.in_(some))
-        found |= {row.path: row.kind for row in connection.execute(query)}
+def _files(connection: Connection, moments: Sequence[str], records: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found, by_device, parts = dict[str, str](), defaultdict[str, list[str]](list), db.parts.c
+    for device, record_id in sorted(records):
+        by_device[device].append(record_id)
+    for device, record_ids in by_device.items():  # by the table's key
+        for some in wishes.in_pieces(record_ids):
+            query = select(parts.path, parts.kind).where(parts.device == device, parts.record_id.in_(some))
+            found |= {row.path: row.kind for row in connection.execute(query)}
     for some in wishes.in_pieces(moments):
         bodies = select(db.dataset_rows.c.body).where(db.dataset_rows.c.sample_id.in_(some))
         for body in connection.execute(bodies).scalars():

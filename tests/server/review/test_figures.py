@@ -68,7 +68,8 @@ def live(store: db.Store, history: list[SampleRow | int]) -> dict[str, SampleRow
                 connection.execute(delete(db.samples).where(db.samples.c.sample_id == gone))
                 there.pop(gone, None)
                 continue
-            own = replace(event, row_id=f"{event.sample_id}#{number + 1}")
+            taken_at = there.get(event.sample_id, event).timestamp  # no decision changes when a moment was
+            own = replace(event, row_id=f"{event.sample_id}#{number + 1}", timestamp=taken_at)
             row_log.propose_split(connection, own.walk_id, own.split, now_s=0.0)
             row_log.insert_row(connection, own, now_s=float(number))
             there[own.sample_id] = own
