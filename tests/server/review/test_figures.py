@@ -28,6 +28,8 @@ moments = st.builds(
     st.integers(0, 3),
     st.tuples(st.integers(0, 9), st.booleans(), st.booleans(), st.sampled_from(("reviewed", "rejected", "pending"))),
 )
+NOW_S = MONDAY_S + 60 * DAY_S
+"""Later than any moment: one that is ahead of the clock counts from when it came."""
 histories = st.lists(st.one_of(moments, st.integers(0, 5)), max_size=12)
 
 
@@ -71,7 +73,7 @@ def live(store: db.Store, history: list[SampleRow | int]) -> dict[str, SampleRow
             taken_at = there.get(event.sample_id, event).timestamp  # no decision changes when a moment was
             own = replace(event, row_id=f"{event.sample_id}#{number + 1}", timestamp=taken_at)
             row_log.propose_split(connection, own.walk_id, own.split, now_s=0.0)
-            row_log.insert_row(connection, own, now_s=float(number))
+            row_log.insert_row(connection, own, now_s=NOW_S + number)
             there[own.sample_id] = own
     return there
 
