@@ -7,7 +7,7 @@ behind the others for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -72,9 +72,9 @@ def find(
     with store.reading() as connection:
         if _is_whole(wanted) and not skipped(connection, person, now_s=now_s):
             return order.page(connection, wanted.state, limit=limit, offset=offset)
-        conditions = conditions_of(connection, wanted)
-        query = select(db.samples.c.sample_id).select_from(source(wanted)).where(*conditions)
-        query = ordered(connection, query, wanted, person=person, now_s=now_s)
+        ids, query = few(connection, wanted), select(db.samples.c.sample_id).select_from(source(wanted))
+        query = among(query, ids).where(*conditions_of(connection, wanted))
+        query = ordered(connection, query, wanted, person=person, now_s=now_s, place=place_of(wanted.state, ids))
         return order.rows(connection, connection.execute(query.limit(limit).offset(offset)).scalars().all())
 
 
@@ -102,21 +102,33 @@ def _is_whole(wanted: MomentFilter) -> bool:
     return wanted == MomentFilter(state=wanted.state, seen_by=wanted.seen_by) and not _seen(wanted)
 
 
+def place_of(state: State | Literal["all"], ids: Sequence[str] | None) -> tuple[ColumnElement[Any], ...]:
+    """The order of a list. ids: as `few` gives them; these are sorted, and not looked for in the order of an index."""
+    table = db.samples.c
+    if state in ("reviewed", "rejected"):
+        return ((table.changed_at if ids is None else table.changed_at + 0.0).desc(), table.sample_id)
+    return (table.priority if ids is None else table.priority + 0, table.captured_at.desc(), table.sample_id)
+
+
+def among(query: Select[Any], ids: Sequence[str] | None) -> Select[Any]:
+    """ids: as `few` gives them"""
+    return query if ids is None else query.where(db.samples.c.sample_id.in_(ids))
+
+
 def ordered(
-    connection: Connection, query: Select[Any], wanted: MomentFilter, *, person: str, now_s: float
+    connection: Connection,
+    query: Select[Any],
+    wanted: MomentFilter,
+    *,
+    person: str,
+    now_s: float,
+    place: Sequence[ColumnElement[Any]],
 ) -> Select[Any]:
     """The query in its order. Where the person has skipped nothing lately, it is the one that an index gives."""
-    table, decided = db.samples.c, wanted.state in ("reviewed", "rejected")
-    first = table.changed_at.desc() if decided else table.priority
-    if _few(connection, wanted) is not None:  # sorted, and not looked for in the order of an index
-        first = (table.changed_at + 0.0).desc() if decided else table.priority + 0
-    if decided:
-        return query.order_by(first, table.sample_id)
-    place = (first, table.captured_at.desc(), table.sample_id)
-    if not skipped(connection, person, now_s=now_s):
+    if wanted.state in ("reviewed", "rejected") or not skipped(connection, person, now_s=now_s):
         return query.order_by(*place)
     skips = db.review_skips.c
-    mine = and_(skips.person == person, skips.sample_id == table.sample_id, skips.at > now_s - SKIPPED_S)
+    mine = and_(skips.person == person, skips.sample_id == db.samples.c.sample_id, skips.at > now_s - SKIPPED_S)
     at = select(skips.at).where(mine).scalar_subquery()
     return query.order_by(func.coalesce(at, 0.0), *place)
 
@@ -144,12 +156,10 @@ def conditions_of(connection: Connection, wanted: MomentFilter) -> list[ColumnEl
     found = [true(), *_plain(wanted), *_sought(wanted), *_left_by_people(wanted)]
     if wanted.like:
         found.append(db.samples.c.sample_id.in_(_alike(connection, wanted)))
-    elif (ids := _few(connection, wanted)) is not None:
-        found.append(db.samples.c.sample_id.in_(ids))
     return found
 
 
-def _few(connection: Connection, wanted: MomentFilter) -> list[str] | None:
+def few(connection: Connection, wanted: MomentFilter) -> list[str] | None:
     """The moments of a walk, device, wearer or model where there are FEW, else None. SQLite would look for them through
     the whole list, in its order; where there are many, that finds a page of them soon."""
     state = [] if wanted.state == "all" else [db.samples.c.state.concat("") == wanted.state]  # by no index of states
