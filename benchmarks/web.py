@@ -121,7 +121,7 @@ def _paths(home: Path, requests: int) -> dict[str, list[str]]:
         "search_device": times(lambda: f"/moments?device=device-{draw.randrange(40):03d}"),
         "search_model": times(lambda: f"/moments?model=2026-{draw.randrange(30):02d}-night-starter"),
         "search_walk": times(lambda: f"/moments?walk={draw.choice(walks)}"),
-        **{name.strip("/").replace("/", "_"): times(lambda name=name: name) for name in PLAIN},
+        **{name.strip("/").replace("/", "_"): [name] * requests for name in PLAIN},
     }
 
 

@@ -34,6 +34,7 @@ from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.dataset.rollups import filling
 from server.dataset.view import LoadableView
+from server.dataset.viewing import ViewApart
 from server.identity import announced
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
@@ -130,11 +131,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
         )
         backgrounds = [transcription, publishing, ready, keeping, *_page_upkeep(access, certificate)]
-        backgrounds += _dataset_upkeep(home, store, merge, dataset, config)
+        backgrounds += _dataset_upkeep(home, store, merge, dataset, config, apart := ViewApart())
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
         stack.callback(ear.close)  # before its thread is waited for
+        stack.callback(apart.close)  # likewise
         if config.llm.url:
             asks = _asking(home, store, dataset, config, clock)
             asks.start()
@@ -170,12 +172,14 @@ def _page_upkeep(access: Access, certificate: PageCertificate | None) -> list[Ba
     return found
 
 
-def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig) -> list[Background]:
+def _dataset_upkeep(
+    home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig, apart: ViewApart
+) -> list[Background]:
     """The queue in its order, the view for `load_dataset`, and words that became known since."""
     rank = Ranking(store, dataset).refresh
     reread = partial(rereading.round_of, own_words.OwnWordsFile(home), store, merge, spoken_language(config))
     return [
-        Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view"),
+        Background.every(VIEW_EVERY_S, LoadableView(dataset, write=apart.write).refresh, name="view"),
         Background.every(ranking.EVERY_S, rank, name="queue", at_once=True),
         Background.every(rereading.EVERY_S, reread, name="words", at_once=True),
         filling(store),

@@ -31,6 +31,8 @@ FEW = 500
 """Moments that are reckoned in the request: some 20 ms."""
 LEAST_WAIT_S, WAIT_SHARE = 10.0, 10.0
 """Between two times for the same figures: that long, and so many times as long as they took."""
+AGED_S = 900.0
+"""Older than that, figures are worked out anew also where nothing seems to have changed: folders of a night grow."""
 KEPT = 50
 MOST_S = 3600.0
 CHILD = (sys.executable, "-m", "server.admin.reckoning")
@@ -41,7 +43,7 @@ _Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReckonedFigures:
     """What is known now."""
 
     value: Any = None
@@ -63,6 +65,11 @@ class _Known:
     """Not before that, on the monotonic clock."""
     trouble: str = ""
 
+    def is_stale(self, stamp: _Stamp, now_s: float) -> bool:
+        """Whether it should be worked out anew now."""
+        changed = self.stamp != stamp or bool(self.trouble) or now_s >= self.again_s + AGED_S
+        return changed and now_s >= self.again_s
+
 
 class Reckoned:
     """One for a server; its owner calls `close`. Any thread."""
@@ -78,20 +85,20 @@ class Reckoned:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
-    def get(self, name: str, argument: str = "") -> Figures:
+    def get(self, name: str, argument: str = "") -> ReckonedFigures:
         """At once. Raises, in a home with few moments: as `reckoning.reckon`."""
         if self._is_small():
-            return Figures(self._now(name, argument), self._clock.utc_s())
+            return ReckonedFigures(self._now(name, argument), self._clock.utc_s())
         key, stamp = (name, argument), self._stamp()
         with self._lock:
             self._forget_rewritten(stamp)
             known = self._known.get(key)
-            if known is None or (known.stamp != stamp and self._clock.monotonic_s() >= known.again_s):
+            if known is None or known.is_stale(stamp, self._clock.monotonic_s()):
                 self._want(key)
             coming, share = key in self._wanted, self._wanted.get(key, 0.0)
         if known is None:
-            return Figures(coming=coming, share=share)
-        return Figures(known.value, known.as_of_utc, coming, share, known.trouble)
+            return ReckonedFigures(coming=coming, share=share)
+        return ReckonedFigures(known.value, known.as_of_utc, coming, share, known.trouble)
 
     def fresh(self, name: str, argument: str = "") -> Any:
         """Reckoned now, however long it takes; None where that fails. For a thread that nobody waits for."""
@@ -188,21 +195,24 @@ class Reckoned:
                 process.kill()
         found: msgspec.Raw | None = None
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in process.stdout or ():
                 said = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
                 if "share" in said:
-                    with self._lock:
-                        if key in self._wanted:
-                            self._wanted[key] = msgspec.json.decode(said["share"], type=float)
+                    self._note(key, msgspec.json.decode(said["share"], type=float))
                 found = said.get("value", found)
         finally:
             hung.cancel()
             process.kill()
             status = process.wait()
-            process.stdout.close()
+            if process.stdout is not None:
+                process.stdout.close()
             with self._lock:
                 self._processes.discard(process)
         if found is None:
             raise RuntimeError(f"its process ended with {status}")
         return reckoning.decoded(key[0], bytes(found))
+
+    def _note(self, key: _Key, share: float) -> None:
+        with self._lock:
+            if key in self._wanted:
+                self._wanted[key] = share

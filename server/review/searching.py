@@ -105,9 +105,10 @@ def _is_whole(wanted: MomentFilter) -> bool:
 def place_of(state: State | Literal["all"], ids: Sequence[str] | None) -> tuple[ColumnElement[Any], ...]:
     """The order of a list. ids: as `few` gives them; these are sorted, and not looked for in the order of an index."""
     table = db.samples.c
+    changed_at: ColumnElement[Any] = table.changed_at if ids is None else table.changed_at + 0.0
     if state in ("reviewed", "rejected"):
-        return ((table.changed_at if ids is None else table.changed_at + 0.0).desc(), table.sample_id)
-    return (table.priority if ids is None else table.priority + 0, table.captured_at.desc(), table.sample_id)
+        return changed_at.desc(), table.sample_id
+    return table.priority if ids is None else table.priority + 0, table.captured_at.desc(), table.sample_id
 
 
 def among(query: Select[Any], ids: Sequence[str] | None) -> Select[Any]:

@@ -156,7 +156,8 @@ def _list(
 def _counts(desk: PageDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
     """State → how many moments of the search stand there, and "all"."""
     if not query.named:
-        counts = dict(decisions.counts(desk.store, seen_by=who))
+        counts = decisions.counts(desk.store, seen_by=who)
     else:
-        counts = dict(searching.counts(desk.store, filters.wanted(query, who, state="all")))
+        found = searching.counts(desk.store, filters.wanted(query, who, state="all"))
+        counts = {str(state): number for state, number in found.items()}
     return {**counts, "all": sum(counts.values())}

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import _large_home
 from server.admin import reckoning
-from server.admin.reckoned import FAILED, LEAST_WAIT_S, Figures, Reckoned
+from server.admin.reckoned import FAILED, LEAST_WAIT_S, Reckoned, ReckonedFigures
 from server.admin.reckoning import Inputs
 from server.database.store import Store, open_store
 from server.dataset import surroundings
@@ -50,7 +50,7 @@ def clock() -> ManualClock:
     return ManualClock(epoch_s=1_770_000_000.0)
 
 
-def settled(reckoned: Reckoned, name: str, argument: str = "") -> Figures:
+def settled(reckoned: Reckoned, name: str, argument: str = "") -> ReckonedFigures:
     """What is known once nothing is being worked out."""
     until = time.monotonic() + WITHIN_S
     while (found := reckoned.get(name, argument)).coming:
@@ -65,9 +65,9 @@ def test_a_page_gets_nothing_at_first_then_what_a_process_of_its_own_has_worked_
     rows = Dataset(store.home / "dataset").rows()
     wearer = rows[0].speaker_id
     with closing(Reckoned(store, clock, few=0)) as reckoned:
-        assert reckoned.get("errors") == Figures(coming=True)
+        assert reckoned.get("errors") == ReckonedFigures(coming=True)
         errors = settled(reckoned, "errors")
-        assert errors == Figures(
+        assert errors == ReckonedFigures(
             reckoning.ErrorFigures(patterns.find(rows)[: reckoning.PATTERNS_MOST], patterns.missing_words(rows)),
             clock.utc_s(),
         )
@@ -124,13 +124,12 @@ def test_what_was_known_of_a_log_that_was_written_anew_is_forgotten(store: Store
         copy = log.with_suffix(".new")
         copy.write_bytes(log.read_bytes())
         copy.replace(log)
-        assert reckoned.get("errors") == Figures(coming=True)
+        assert reckoned.get("errors") == ReckonedFigures(coming=True)
 
 
 def test_a_process_that_fails_is_told_and_tried_again(store: Store, clock: ManualClock) -> None:
     with closing(Reckoned(store, clock, few=0, command=(sys.executable, "-c", "raise SystemExit(3)"))) as reckoned:
         assert settled(reckoned, "errors").trouble == FAILED
-        _touch(store)
         clock.sleep(LEAST_WAIT_S)
         assert reckoned.get("errors").coming
 

@@ -153,7 +153,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sized, Siz
             with sized(folder / "few", SIZES[0], spent) as few, sized(folder / "many", SIZES[1], spent) as many:
                 yield few, many
         finally:
-            threading.setprofile(None)  # type: ignore[arg-type]  # None takes it away
+            threading.setprofile(None)
 
 
 @pytest.mark.parametrize("path", [path for route in GETS for path in EXAMPLES.get(route, (route,))])
