@@ -97,13 +97,25 @@ def rss_mb(pid: int, *, peak: bool = False) -> float:
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> bytes:
-    """One answer. Raises: RuntimeError for any status but 200; OSError."""
-    connection.request("GET", path)
+    """One answer. path: "POST /…" sends an empty JSON object. Raises: RuntimeError for any status but 200; OSError."""
+    method, _, wanted = path.rpartition(" ") if path.startswith("POST ") else ("GET", "", path.replace(" ", "%20"))
+    body, head = (b"{}", {"Content-Type": "application/json"}) if method == "POST" else (None, {})
+    connection.request(method, wanted, body, head)
     answer = connection.getresponse()
-    body = answer.read()
+    told = answer.read()
     if answer.status != 200:
-        raise RuntimeError(f"{path} was answered with {answer.status}: {body[:200]!r}")
-    return body
+        raise RuntimeError(f"{path} was answered with {answer.status}: {told[:200]!r}")
+    return told
+
+
+def settle(server: Started, *, quiet_s: float = 1.0, most_s: float = 120.0) -> None:
+    """Wait until the server has done what it does after its start: the order of the queue, and what came meanwhile."""
+    until_s = time.monotonic() + most_s
+    while time.monotonic() < until_s:
+        before_s = cpu_s(server.pid)
+        time.sleep(quiet_s)
+        if cpu_s(server.pid) - before_s < 0.05 * quiet_s:
+            return
 
 
 def measured(server: Started, paths: Sequence[str]) -> Answered:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from server import watching, worker
 from server.access import audit
 from server.access.service import Access
+from server.admin.reckoned import Reckoned
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import ServerConfig, page_reach, spoken_language
@@ -32,6 +34,7 @@ from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.dataset.rollups import filling
 from server.dataset.view import LoadableView
+from server.dataset.viewing import ViewApart
 from server.identity import announced
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
@@ -40,16 +43,15 @@ from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock, readiness
 from server.maintenance.readiness import ServerPlaces, ServerStanding
-from server.privacy import blurring, deletion, retention
+from server.privacy import deletion, retention
 from server.privacy.desk import PrivacyDesk
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
-from server.review import asking, ranking, rereading
-from server.review.asking import Asking
+from server.review import ranking, rereading
 from server.review.ranking import Ranking
-from server.review.teaching import Lessons, Teachable, learnt, teachable
+from server.review.teaching import Lessons, Teachable
 from server.speech.known import Knowing
 from server.speech.listener import CorrectionListener
 from server.speech.requests import RecogniserOptions
@@ -64,6 +66,9 @@ from shared.clock import Clock
 from shared.ends import ending
 from shared.messages import CorrectionHeard, Status
 from shared.notify import STOPPING, notify
+
+if TYPE_CHECKING:
+    from server.privacy.blurring import PeopleFinder
 
 OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
@@ -103,11 +108,11 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
         deletes = deletion.port_of(home, store, dataset, clock, merge)
-        privacy = PrivacyDesk(deletes, config.consent, lambda: blurring.finder_of(home, registry))
         access = Access(store, clock, config.access)
         stack.callback(access.audit.flush)
         certificate = _page_certificate(home, config, clock)
         watch = watching.watch(registry, dataset, config, clock, lambda: link.ready.is_set())  # the link comes below
+        privacy = PrivacyDesk(deletes, config.consent, lambda: _finder(home, registry), watch.counted)
         web = _web(access, dataset, registry, config, certificate, WebDesks(privacy, watch.desk))
         stack.callback(web.close)
         if broker is not None:
@@ -126,11 +131,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
         )
         backgrounds = [transcription, publishing, ready, keeping, *_page_upkeep(access, certificate)]
-        backgrounds += _dataset_upkeep(home, store, merge, dataset, config)
+        backgrounds += _dataset_upkeep(home, store, merge, dataset, config, apart := ViewApart())
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
         stack.callback(ear.close)  # before its thread is waited for
+        stack.callback(apart.close)  # likewise
         if config.llm.url:
             asks = _asking(home, store, dataset, config, clock)
             asks.start()
@@ -166,12 +172,14 @@ def _page_upkeep(access: Access, certificate: PageCertificate | None) -> list[Ba
     return found
 
 
-def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig) -> list[Background]:
+def _dataset_upkeep(
+    home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig, apart: ViewApart
+) -> list[Background]:
     """The queue in its order, the view for `load_dataset`, and words that became known since."""
     rank = Ranking(store, dataset).refresh
     reread = partial(rereading.round_of, own_words.OwnWordsFile(home), store, merge, spoken_language(config))
     return [
-        Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view"),
+        Background.every(VIEW_EVERY_S, LoadableView(dataset, write=apart.write).refresh, name="view"),
         Background.every(ranking.EVERY_S, rank, name="queue", at_once=True),
         Background.every(rereading.EVERY_S, reread, name="words", at_once=True),
         filling(store),
@@ -180,13 +188,21 @@ def _dataset_upkeep(home: Path, store: Store, merge: Merge, dataset: Dataset, co
 
 def _asking(home: Path, store: Store, dataset: Dataset, config: ServerConfig, clock: Clock) -> Background:
     """A language model's proposals, on a thread of their own: nothing waits for them."""
+    from server.review import asking
 
     def wait(seconds: float) -> bool:
         return background.stopping.wait(seconds)
 
-    asked = Asking(home, store, dataset, clock, config.llm, wait)
+    asked = asking.Asking(home, store, dataset, clock, config.llm, wait)
     background = Background.every(asking.EVERY_S, lambda: asking.round_of(asked), name="llm")
     return background
+
+
+def _finder(home: Path, registry: Registry) -> PeopleFinder:
+    """The detectors are loaded with the first picture that somebody wants blurred."""
+    from server.privacy import blurring
+
+    return blurring.finder_of(home, registry)
 
 
 def _ear(home: Path, know: Knowing, config: ServerConfig, clock: Clock) -> CorrectionListener:
@@ -284,7 +300,7 @@ def _web(
         model=registry.champion,
         models=lambda: sheets(registry),
         hosts=reach.hosts,
-        lessons=_lessons(registry, dataset, config, clock),
+        lessons=_lessons(registry.home, desks.admin.reckoned, config, clock),
         access=access,
         alone=reach.alone,
         privacy=desks.privacy,
@@ -297,16 +313,15 @@ def _web(
     return PageServer(app, listener, tls=certificate.context if certificate else None, proxies=reach.proxies)
 
 
-def _lessons(registry: Registry, dataset: Dataset, config: ServerConfig, clock: Clock) -> Lessons:
+def _lessons(home: Path, reckoned: Reckoned, config: ServerConfig, clock: Clock) -> Lessons:
     """What a person may have taught at once, from the page."""
     least = config.learn.teach_least
 
-    def things() -> list[Teachable]:
-        agreed = consent.read(registry.store).teaches_others
-        rows = list(filter(agreed, dataset.rows())) if dataset.log.exists() else []
-        return teachable(rows, learnt(registry), least=least)
+    def things() -> Sequence[Teachable] | None:
+        found: Sequence[Teachable] | None = reckoned.get("teachable", str(least)).value
+        return found
 
-    return Lessons(registry.home, things, clock, least=least)
+    return Lessons(home, things, clock, least=least)
 
 
 def _serve(web: uvicorn.Server) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from server import config as server_config
 from server.admin import storage
-from server.admin.gathered import CachedRows, TaughtRows, WatchedHome
+from server.admin.gathered import WatchedHome
 from server.admin.nights import NightControl
+from server.admin.reckoned import Reckoned
 from server.admin.settings_file import SettingsFile
 from server.config import ServerConfig
 from server.database.store import Store
@@ -30,6 +31,7 @@ from server.identity.certificates import Certificates
 from server.identity.claims import Claims
 from server.metrics import settings as metrics_settings
 from server.metrics.collected import MetricSources, ServerMetrics
+from server.privacy.plans import DeletionKind, PlanCounts
 from server.releases.registry import Registry
 from server.releases.rollouts import Rollouts
 from server.telling import look, loop
@@ -53,10 +55,10 @@ class Watch:
 
     def start(self, stack: ExitStack) -> None:
         """Begin; the stack ends it. Raises: ConfigError for settings of Home Assistant that cannot be."""
-        store, clock = self.desk.watched.store, self.desk.watched.clock
         self._begin(stack, loop.LOOK_S, self.telling.tick, "telling", loop.LEFT_AFTER_S)
-        self._begin(stack, STORAGE_EVERY_S, lambda: storage.noted(store, day=_day(clock)), "storage")
+        self._begin(stack, STORAGE_EVERY_S, lambda: _note_storage(self.desk), "storage")
         stack.callback(self.desk.nights.close)
+        stack.callback(self.desk.reckoned.close)
         section = self.config.homeassistant
         if section.broker:
             watched = self.desk.watched
@@ -64,6 +66,11 @@ class Watch:
             link.start()
             stack.callback(link.stop)
             self._begin(stack, home_assistant.EVERY_S, link.round, "home assistant")
+
+    def counted(self, what: DeletionKind, name: str) -> PlanCounts | None:
+        """What the deletion of a walk or a wearer comes to; None while it is counted."""
+        found: PlanCounts | None = self.desk.reckoned.get("deletion", f"{what} {name}").value
+        return found
 
     @staticmethod
     def _begin(
@@ -95,8 +102,7 @@ def watch(
     desk = AdminDesk(
         watched=watched,
         dataset=dataset,
-        rows=CachedRows(dataset, clock),
-        taught=TaughtRows(registry),
+        reckoned=Reckoned(store, clock),
         rollouts=Rollouts(registry, clock=clock),
         nights=NightControl(home, store),
         settings=settings_file(home, config),
@@ -123,6 +129,12 @@ def _called(store: Store) -> int:
 def _look(watched: WatchedHome) -> tuple[NewsItem, ...]:
     now_utc = watched.clock.utc_s()
     return look.items(look.gathered(watched.store, watched.devices(), watched.ends(), now_utc=now_utc))
+
+
+def _note_storage(desk: AdminDesk) -> None:
+    used = desk.reckoned.fresh("storage")
+    if used is not None:
+        storage.noted(desk.watched.store, used, day=_day(desk.watched.clock))
 
 
 def _day(clock: Clock) -> str:

@@ -1,4 +1,5 @@
-"""Is it getting better? Accuracy by week and by model, what became of nights, corrections learnt and forgotten. Pure.
+"""Is it getting better? Accuracy by week and by model, what became of nights, corrections learnt and forgotten. Pure
+but for `corrections_of`.
 
 Only the audit stream, a uniform draw of all moments, answers the question (server.review.stats). "Better" is said where
 the newest weeks differ from the weeks before by more than chance explains, and else that it cannot be told.
@@ -11,7 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sqlalchemy import select
+
 from server.admin.nights import NightRun
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import judged
 from server.releases.registry import RegisteredModel
 from server.review.figures import CourseFigures
 from server.review.stats import Group, ReviewedShare
@@ -49,16 +55,14 @@ class NightOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class CorrectionsKept:
-    """What became of the corrections that people confirmed."""
+class CorrectionCounts:
+    """What became of the spoken corrections that people confirmed."""
 
     confirmed: int
     learnt: int
     """Taught at least one version."""
     waiting: int
     """Will teach the next night."""
-    forgotten: int
-    """Of the champion's own night: those that the version before had right and it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,9 @@ class Progress:
     nights: tuple[NightOutcome, ...]
     outcomes: Mapping[str, int]
     """Outcome → nights, of those that are shown."""
-    corrections: CorrectionsKept
+    corrections: CorrectionCounts | None
+    forgotten: int
+    """Corrections that the version before the champion had right and it has not, of the champion's own night."""
 
 
 def progress(
@@ -79,10 +85,10 @@ def progress(
     models: Sequence[RegisteredModel],
     runs: Sequence[NightRun],
     *,
-    taught: Collection[str],
+    corrections: CorrectionCounts | None,
     champion: str | None,
 ) -> Progress:
-    """runs: of nights, newest first; taught: row_ids that taught a version"""
+    """runs: of nights, newest first; corrections: None = not counted yet"""
     nights = outcomes(models, runs)
     counted = dict.fromkeys(night.outcome for night in nights)
     return Progress(
@@ -91,7 +97,8 @@ def progress(
         models=figures.models[-WEEKS_SHOWN:],
         nights=nights,
         outcomes={outcome: sum(night.outcome == outcome for night in nights) for outcome in counted},
-        corrections=_corrections(figures, models, taught=taught, champion=champion),
+        corrections=corrections,
+        forgotten=_forgotten(models, champion),
     )
 
 
@@ -154,9 +161,18 @@ def _forgot(evaluation: Mapping[str, Any]) -> tuple[int | None, int]:
     return None, 0
 
 
-def _corrections(
-    figures: CourseFigures, models: Iterable[RegisteredModel], *, taught: Collection[str], champion: str | None
-) -> CorrectionsKept:
-    learnt = sum(row_id in taught for row_id in figures.teaching)
+def _forgotten(models: Iterable[RegisteredModel], champion: str | None) -> int:
     used = next((model.evaluation for model in models if model.version == champion), {})
-    return CorrectionsKept(figures.corrections, learnt, len(figures.teaching) - learnt, _forgot(used)[0] or 0)
+    return _forgot(used)[0] or 0
+
+
+def corrections_of(store: Store, taught: Collection[str]) -> CorrectionCounts:
+    """Of all confirmed ones; one line of the database for each. taught: row_ids that taught a version"""
+    samples, walks = db.samples.c, db.walks
+    corrected = samples.marks.bitwise_and(judged.CORRECTED) != 0
+    query = select(samples.row_id, walks.c.split).outerjoin_from(db.samples, walks, walks.c.walk_id == samples.walk_id)
+    with store.reading() as connection:
+        found = connection.execute(query.where(samples.state == "reviewed", corrected)).all()
+    teaching = {one.row_id for one in found if one.split in (None, "train")}
+    learnt = sum(row_id in taught for row_id in teaching)
+    return CorrectionCounts(len(found), learnt, len(teaching) - learnt)

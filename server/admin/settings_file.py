@@ -108,7 +108,7 @@ class SettingsFile:
 
     def _line(self, section: str, name: str, filed: Any, written: Mapping[str, Any]) -> SettingLine:
         running, now = getattr(self._running, section), getattr(filed, section)
-        kind, choices, bounds = _kind(get_type_hints(type(running), include_extras=True)[name])
+        kind, choices, bounds = _kind(_hints(type(running))[name])  # type: ignore[arg-type]  # as below
         return SettingLine(
             section,
             name,
@@ -180,6 +180,12 @@ def as_text(value: Any) -> str:
             return f"{value:.15g}"
         case _:
             return str(value)
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """Of a section's fields: evaluated once, not for each of them."""
+    return get_type_hints(kind, include_extras=True)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ KEPT_DAYS, WINDOW_DAYS = 400, 28
 FULL_BYTES = 5_000_000_000
 """With less free than this a night may fail: a base, its exports and the features of a night take a few GB."""
 NEARLY_SHARE = 0.1
+MADE_AGAIN = ("nights", "features", "cache", "incoming")
+"""Folders of what comes and goes: it tells nothing of how what is kept grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,16 @@ def forecast(days: Sequence[StorageDay]) -> StorageForecast | None:
     return StorageForecast(a_day, left)
 
 
-def noted(store: Store, *, day: str) -> StorageDay:
-    """Measure, and write down what is used on this UTC day. Raises: OSError, SQLAlchemyError."""
-    used, free = sum(stats.storage(store.home).values()), shutil.disk_usage(store.home).free
+def noted(store: Store, used: Mapping[str, int], *, day: str) -> StorageDay:
+    """Write down what is used on this UTC day. used: as `parts` gives it. Raises: OSError, SQLAlchemyError."""
+    total, free = sum(size for part, size in used.items() if part not in MADE_AGAIN), shutil.disk_usage(store.home).free
     table = db.storage_days
     with store.writing() as connection:
-        if not connection.execute(update(table).where(table.c.day == day).values(used=used, free=free)).rowcount:
-            connection.execute(insert(table).values(day=day, used=used, free=free))
+        if not connection.execute(update(table).where(table.c.day == day).values(used=total, free=free)).rowcount:
+            connection.execute(insert(table).values(day=day, used=total, free=free))
             first = select(table.c.day).order_by(table.c.day.desc()).offset(KEPT_DAYS).limit(1)
             connection.execute(delete(table).where(table.c.day <= first.scalar_subquery()))
-    return StorageDay(day, used, free)
+    return StorageDay(day, total, free)
 
 
 def days(store: Store) -> tuple[StorageDay, ...]:
@@ -77,5 +79,4 @@ def days(store: Store) -> tuple[StorageDay, ...]:
 
 def parts(home: Path) -> dict[str, int]:
     """Part → bytes: what `stats` counts, and what nights and caches hold. Raises: OSError."""
-    more = {"nights": "nights", "features": "features", "cache": "cache", "incoming": "incoming"}
-    return {**stats.storage(home), **{name: stats.size_of(home / folder) for name, folder in more.items()}}
+    return {**stats.storage(home), **{name: stats.size_of(home / name) for name in MADE_AGAIN}}

@@ -128,9 +128,11 @@ class ShadowResult:
 
 def shadow(rows: Iterable[SampleRow], version: str) -> ShadowResult | None:
     """None = it never was in the shadow. rows: the newest of each moment"""
-    own = [row for row in rows if row.teacher == f"shadow {version}"]
-    if not own:
-        return None
-    judged = [judged_words(row.teacher_wording) == judged_words(row.ground_truth) for row in own if row.reviewed]
-    sure = sum(row.teacher_disagreement >= CONTRADICTS_FROM for row in own)
-    return ShadowResult(len(own), sure, ReviewedShare(sum(judged), len(judged)))
+    answered = sure = judged = right = 0
+    for row in rows:
+        if row.teacher != f"shadow {version}":
+            continue
+        answered, sure = answered + 1, sure + (row.teacher_disagreement >= CONTRADICTS_FROM)
+        if row.reviewed:
+            judged, right = judged + 1, right + (judged_words(row.teacher_wording) == judged_words(row.ground_truth))
+    return ShadowResult(answered, sure, ReviewedShare(right, judged)) if answered else None

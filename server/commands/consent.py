@@ -84,9 +84,10 @@ def _set_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _list(options: argparse.Namespace) -> int:
     from server.consent import register, terms
+    from server.privacy import counting
 
     with opened(options.home) as (store, _dataset):
-        consents, wearers = register.read(store), register.wearers(store)
+        consents, wearers = register.read(store), counting.wearers(store)
         declined = register.declined_count(store)
     if options.json:
         print_json([_told(name, count, consents.of(name), consents.asked(name)) for name, count in wearers.items()])

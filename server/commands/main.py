@@ -7,49 +7,34 @@ from shared.ends import interrupted_quietly, unread
 
 with interrupted_quietly(), set_aside():
     import argparse
+    import importlib
     import io
     import logging
     import os
     import sys
     from collections.abc import Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from server import config as settings
     from server import logs
-    from server.commands import (
-        accounts,
-        adapters,
-        broker,
-        check,
-        consent,
-        coverage,
-        curves,
-        devices,
-        evaluate,
-        export,
-        finetune,
-        gate,
-        ingest,
-        keys,
-        label,
-        models,
-        qved,
-        rescue,
-        retrain,
-        rollout,
-        samples,
-        stats,
-        teach,
-        telling,
-        trying,
-        vocabulary,
-    )
     from shared import printable
     from shared.clock import SystemClock
     from shared.errors import ConfigError, WaycueError
 
 DEFAULT_HOME = Path("/var/lib/waycue")
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+OWN = ("init", "run")
+SERVING = ("retrain", "models", "gate", "teach", "adapters", "ingest", "devices", "rollout")
+DATA = (
+    "samples", "export", "qved", "finetune", "label", "evaluate", "try", "stats", "coverage", "curves",
+)  # fmt: skip
+UPKEEP = ("accounts", "check", "consent", "rescue", "broker", "keys", "telling", "vocabulary")
+COMMANDS = (*SERVING, *DATA, *UPKEEP)
+"""In the order of `--help`."""
+MODULES = {"try": "trying"}
+"""Command → its module, where the names differ."""
 
 DESCRIPTION = """\
 The server side of waycue. Devices bring flagged moments and spoken corrections over MQTT; people review them on a page;
@@ -63,8 +48,9 @@ first steps:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(asked: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The whole command line; of the commands those that `asked` may mean: half of a start would be the imports of the
+    others."""
     top = argparse.ArgumentParser(
         prog="waycue-server",
         description=DESCRIPTION,
@@ -90,12 +76,23 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--web", metavar="HOST:PORT", help="where the review page is served (web.address)")
     run.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the page's address once all is up")
     run.set_defaults(run=_run)
-    serving = (retrain, models, gate, teach, adapters, ingest, devices, rollout)
-    data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
-    upkeep = (accounts, check, consent, rescue, broker, keys, telling, vocabulary)
-    for module in (*serving, *data, *upkeep):
+    for module in _modules(asked):
         module.add_parser(commands)
     return top
+
+
+def _modules(asked: Sequence[str]) -> list[ModuleType]:
+    """Of the commands that are named; all where none is: for help, and for what to say of a word that is none."""
+    named = [] if asked[:1] in (["-h"], ["--help"]) else [name for name in (*OWN, *COMMANDS) if name in asked]
+    return [_loaded(MODULES.get(name, name)) for name in named or COMMANDS if name not in OWN]
+
+
+def _loaded(name: str) -> ModuleType:
+    module = f"server.commands.{name}"
+    if module not in sys.modules:
+        with interrupted_quietly(), set_aside():
+            importlib.import_module(module)
+    return sys.modules[module]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(argv: Sequence[str] | None) -> int:
     try:
-        options = parser().parse_args(argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        options = parser(words).parse_args(words)
         options.home = options.home.expanduser().resolve()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         status: int = options.run(options)
@@ -148,7 +146,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from server.run import run
+    with interrupted_quietly(), set_aside():
+        from server.run import run
 
     overrides = {"broker.address": options.broker, "broker.tls": False if options.plain else None}
     overrides |= {"enrol.address": options.enrol, "web.address": options.web}

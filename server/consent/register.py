@@ -17,6 +17,7 @@ from server.consent import terms
 from server.consent.tables import consents, declined
 from server.consent.terms import EVERYBODY, NOTHING, Consent, Consents
 from server.database import store as db
+from server.database.distinct import distinct
 from server.database.store import Store, open_store
 from shared.errors import Refused
 
@@ -101,16 +102,17 @@ def history(store: Store, wearer: str) -> list[ConsentAnswer]:
     return [ConsentAnswer(row.wearer, row.at, row.said_by, row.how, terms.from_dict(row.body)) for row in rows]
 
 
-def wearers(store: Store) -> dict[str, int]:
-    """Wearer → how many moments there are of them, by name; also who was asked and has none."""
-    whose = who()
+def wearers(store: Store) -> list[str]:
+    """Everybody of whom there is a moment, or who was asked, by name."""
     with store.reading() as connection:
-        counted = {
-            str(name): int(count) for name, count in connection.execute(select(whose, func.count()).group_by(whose))
-        }
+        found = distinct(connection, who())
         asked = connection.execute(select(consents.c.wearer).distinct()).scalars().all()
-    known = {name: 0 for name in asked if name != EVERYBODY and not name.startswith("sha256:")}
-    return dict(sorted((known | counted).items()))
+    return sorted({*found, *(name for name in asked if name != EVERYBODY and not name.startswith("sha256:"))})
+
+
+def moments(connection: Connection, wearer: str) -> int:
+    """How many moments there are of a wearer; it counts them."""
+    return int(connection.execute(select(func.count()).where(who() == wearer)).scalar_one())
 
 
 def who() -> ColumnElement[str]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -65,6 +66,7 @@ class LoadableView:
 
     dataset: Dataset
     clock: Clock = field(default_factory=SystemClock)
+    write: Callable[[Dataset], object] = field(default=lambda dataset: write(dataset))
     _seen: LogMark | None = field(default=None, init=False)
     """The log when it was last read."""
     _rests_until_s: float = field(default=0.0, init=False)
@@ -78,7 +80,7 @@ class LoadableView:
         seen = _mark(self.dataset)
         if seen == self._seen:
             return False
-        write(self.dataset)
+        self.write(self.dataset)
         self._seen = seen
         took_s = self.clock.monotonic_s() - began_s
         self._rests_until_s = began_s + took_s + (RESTS * took_s if took_s > LONG_S else 0.0)

@@ -98,7 +98,7 @@ def result(rollout: Rollout, rows: Iterable[SampleRow], devices: frozenset[str],
     rows: the newest of each moment; devices: those that it names, cohort included
     """
     until_utc = now_utc if rollout.state == "running" else rollout.changed_utc
-    chosen = [row for row in rows if row.device in devices and rollout.started_utc <= row.timestamp < until_utc]
+    chosen = (row for row in rows if row.device in devices and rollout.started_utc <= row.timestamp < until_utc)
     found: defaultdict[tuple[str, str], list[SampleRow]] = defaultdict(list)
     for row in chosen:
         found[row.speaker_id or row.device, days.day_of(row.timestamp, rollout.day_begins_h)].append(row)

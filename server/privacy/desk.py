@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from server.consent import register
 from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
 from server.consent.terms import Consent, Consents
 from server.dataset.sample_row import SampleRow
-from server.privacy import deletion, plans, replacing, retention
-from server.privacy.blurring import PeopleFinder
+from server.privacy import counting, deletion, plans, retention
 from server.privacy.deletion import DeletionPort
-from server.privacy.plans import DeletionKind, DeletionPlan
+from server.privacy.plans import DeletionKind, DeletionPlan, PlanCounts
 from server.privacy.proof import Proof
-from server.privacy.replacing import BlurOutcome
 from server.privacy.retention import RetentionRound
+
+if TYPE_CHECKING:
+    from server.privacy.blurring import PeopleFinder
+    from server.privacy.replacing import BlurOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,17 @@ class WearerConsent:
 class PrivacyDesk:
     """Safe from any thread."""
 
-    def __init__(self, port: DeletionPort, settings: ConsentSettings, finder: Callable[[], PeopleFinder]) -> None:
-        """finder: makes what people are found with; called at the first blur, because networks are loaded"""
+    def __init__(
+        self,
+        port: DeletionPort,
+        settings: ConsentSettings,
+        finder: Callable[[], PeopleFinder],
+        counted: Callable[[DeletionKind, str], PlanCounts | None] | None = None,
+    ) -> None:
+        """finder: makes what people are found with; called at the first blur, because networks are loaded
+        counted: what the deletion of a walk or a wearer comes to, None while it is counted; without, it is counted
+        while the page waits"""
+        self._counted = counted
         self._port, self._settings, self._finder = port, settings, finder
         self._made: PeopleFinder | None = None
 
@@ -46,7 +58,7 @@ class PrivacyDesk:
         consents = self.consents()
         return [
             WearerConsent(name, count, consents.of(name), consents.asked(name) is not None)
-            for name, count in register.wearers(self._port.store).items()
+            for name, count in counting.wearers(self._port.store).items()
         ]
 
     def history(self, wearer: str) -> list[ConsentAnswer]:
@@ -73,6 +85,19 @@ class PrivacyDesk:
                 plan = plans.of_wearer(connection, name)
         return deletion.with_settings(replace(plan, name=name), self._settings)
 
+    def preview(self, what: DeletionKind, name: str) -> list[str] | None:
+        """What a deletion would take, in sentences; None while it is counted. Raises: Refused where there is no such
+        thing."""
+        if what is DeletionKind.MOMENT or self._counted is None:
+            return plans.in_words(self.plan(what, name))
+        counts = self._counted(what, name)
+        if counts is None:
+            return None
+        if not counts.there:
+            raise plans.unknown(what, name)
+        empty = DeletionPlan(what=what, name=name, moments=(), records={}, files={})
+        return plans.in_words(deletion.with_settings(empty, self._settings), counts)
+
     def delete(self, plan: DeletionPlan, *, by: str) -> Proof:
         """Carry it out. Raises: OSError, DatasetError; it is then gone on with later."""
         return deletion.carry_out(self._port, plan, by=by)
@@ -87,6 +112,8 @@ class PrivacyDesk:
 
     def blur(self, row: SampleRow, *, by: str, whole: bool) -> BlurOutcome:
         """Blur a moment. Raises: Refused, DatasetError, MediaError, ConfigError, OSError."""
+        from server.privacy import replacing
+
         if self._made is None:
             self._made = self._finder()
         return replacing.blur(self._port, row.sample_id, self._made, self._settings, by=by, whole=whole)

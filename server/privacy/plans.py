@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,6 +61,23 @@ class DeletionPlan:
     @property
     def empty(self) -> bool:
         return not self.moments and not self.records
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """How much a plan takes."""
+
+    moments: int = 0
+    records: int = 0
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Part kind → how many."""
+    there: bool = True
+    """False = there is no such thing."""
+
+
+def counted(plan: DeletionPlan) -> PlanCounts:
+    """What a plan comes to. Pure."""
+    return PlanCounts(len(plan.moments), sum(map(len, plan.records.values())), dict(Counter(plan.files.values())))
 
 
 def to_dict(plan: DeletionPlan) -> dict[str, Any]:
@@ -129,8 +146,13 @@ def _of(connection: Connection, what: DeletionKind, name: str, moments: Any, sen
     plan = _plan(connection, what, name, tuple(sorted(ids)), records)
     known = what is DeletionKind.WEARER and bool(register.load(connection).asked(name))
     if plan.empty and not known:
-        raise Refused(f"There is no {what} {name!r:.110}.", hint=_SEE)
+        raise unknown(what, name)
     return plan
+
+
+def unknown(what: DeletionKind, name: str) -> Refused:
+    """What to say of a name that is none."""
+    return Refused(f"There is no {what} {name!r:.110}.", hint=_SEE)
 
 
 def _plan(
@@ -145,7 +167,7 @@ def _plan(
         name=name,
         moments=moments,
         records={device: tuple(some) for device, some in by_device.items()},
-        files=_files(connection, moments, [record_id for _, record_id in sorted(records)]),
+        files=_files(connection, moments, records),
         walks=tuple(sorted(walks)),
     )
 
@@ -167,11 +189,14 @@ _KINDS = {
 }
 
 
-def _files(connection: Connection, moments: Sequence[str], record_ids: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for some in wishes.in_pieces(record_ids):
-        query = select(db.parts.c.path, db.parts.c.kind).where(db.parts.c.record_id.in_(some))
-        found |= {row.path: row.kind for row in connection.execute(query)}
+def _files(connection: Connection, moments: Sequence[str], records: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found, by_device, parts = dict[str, str](), defaultdict[str, list[str]](list), db.parts.c
+    for device, record_id in sorted(records):
+        by_device[device].append(record_id)
+    for device, record_ids in by_device.items():  # by the table's key
+        for some in wishes.in_pieces(record_ids):
+            query = select(parts.path, parts.kind).where(parts.device == device, parts.record_id.in_(some))
+            found |= {row.path: row.kind for row in connection.execute(query)}
     for some in wishes.in_pieces(moments):
         bodies = select(db.dataset_rows.c.body).where(db.dataset_rows.c.sample_id.in_(some))
         for body in connection.execute(bodies).scalars():
@@ -198,16 +223,14 @@ def _records(connection: Connection, where: ColumnElement[bool]) -> set[tuple[st
     return {(device, record_id) for device, record_id in connection.execute(query)}
 
 
-def in_words(plan: DeletionPlan) -> list[str]:
-    """What will go, a sentence for each thing, for whoever is asked to confirm it."""
-    kinds = Counter(plan.files.values())
+def in_words(plan: DeletionPlan, counts: PlanCounts | None = None) -> list[str]:
+    """What will go, a sentence for each thing, for whoever is asked to confirm it. counts: None = the plan's own"""
+    counts = counts or counted(plan)
     names = {"frame": "picture", "audio": "sound", "clip": "clip", "correction_audio": "spoken correction"}
-    said = ", ".join(several(kinds[kind], name) for kind, name in names.items() if kinds[kind])
-    count = sum(map(len, plan.records.values()))
-    moments = several(len(plan.moments), "moment")
-    lines = [f"{moments} will be deleted for good, with all that people decided there."]
-    sent = f"{several(count, 'record')} that devices sent"
-    lines += [f"Also deleted: {f'{said}, and {sent}' if said else sent}."] if said or count else []
+    said = ", ".join(several(counts.files[kind], name) for kind, name in names.items() if counts.files.get(kind))
+    lines = [f"{several(counts.moments, 'moment')} will be deleted for good, with all that people decided there."]
+    sent = f"{several(counts.records, 'record')} that devices sent"
+    lines += [f"Also deleted: {f'{said}, and {sent}' if said else sent}."] if said or counts.records else []
     if plan.what is DeletionKind.WEARER:
         lines.append("Nothing of this wearer is stored any more, until somebody writes down a new consent.")
     exports = {"remove": "are removed", "mark": "are marked, and stay"}[plan.exports]

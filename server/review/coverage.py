@@ -6,6 +6,7 @@ A moment counts where a person confirmed that field; what is only guessed is cou
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from shared.errors import Refused
 SHIPPED = Path(__file__).with_name("recording_plan.toml")
 NEXT_MOST = 8
 _GRID = ("environment", "lighting")
+_SAID = (*FIELDS, *(f"{field}_from" for field in FIELDS))
+_Kinds = Sequence[tuple[Mapping[str, str], int]]
+"""What is said of a moment → of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +99,32 @@ def _number(value: object) -> int:
     return value
 
 
-def covered(moments: Sequence[Mapping[str, str]], plan: RecordingPlan) -> Coverage:
+def covered(moments: Iterable[Mapping[str, str]], plan: RecordingPlan) -> Coverage:
     """Count moments. Each: field → choice, and `{field}_from`; what is missing or "" nobody has said."""
+    counted = Counter(tuple(moment.get(name, "") for name in _SAID) for moment in moments)
+    kinds = [(dict(zip(_SAID, said, strict=True)), n) for said, n in counted.items()]  # a few hundred different ones
     alone = [((field, choice),) for field in FIELDS for choice in CHOICES[field]]
     asked = [*alone, *(where for where in plan.want if len(where) > 1)]
-    cells = tuple(_cell(where, moments, plan.want.get(where, 0)) for where in asked)
-    unknown = {field: sum(not moment.get(field) for moment in moments) for field in FIELDS}
+    cells = tuple(_cell(where, kinds, plan.want.get(where, 0)) for where in asked)
+    unknown = {field: sum(n for kind, n in kinds if not kind[field]) for field in FIELDS}
     # Indoors there is no weather.
-    unknown["weather"] -= sum(not m.get("weather") and m.get("environment") in INDOORS for m in moments)
-    return Coverage(len(moments), unknown, cells, _grid(moments))
+    unknown["weather"] -= sum(n for kind, n in kinds if not kind["weather"] and kind["environment"] in INDOORS)
+    return Coverage(counted.total(), unknown, cells, _grid(kinds))
 
 
-def _grid(moments: Sequence[Mapping[str, str]]) -> dict[str, dict[str, int]]:
+def _grid(kinds: _Kinds) -> dict[str, dict[str, int]]:
     row, column = _GRID
-    return {
-        name: {light: sum(m.get(row) == name and m.get(column) == light for m in moments) for light in CHOICES[column]}
-        for name in CHOICES[row]
-    }
+    found = {name: dict.fromkeys(CHOICES[column], 0) for name in CHOICES[row]}
+    for kind, n in kinds:
+        if kind[row] in found and kind[column] in CHOICES[column]:
+            found[kind[row]][kind[column]] += n
+    return found
 
 
-def _cell(where: tuple[tuple[str, str], ...], moments: Iterable[Mapping[str, str]], want: int) -> Cell:
-    inside = [moment for moment in moments if all(moment.get(field) == choice for field, choice in where)]
-    sure = sum(all(moment.get(f"{field}_from") == PERSON for field, _ in where) for moment in inside)
-    return Cell(where, want, sure, len(inside) - sure)
+def _cell(where: tuple[tuple[str, str], ...], kinds: _Kinds, want: int) -> Cell:
+    inside = [(kind, n) for kind, n in kinds if all(kind[field] == choice for field, choice in where)]
+    sure = sum(n for kind, n in inside if all(kind[f"{field}_from"] == PERSON for field, _ in where))
+    return Cell(where, want, sure, sum(n for _, n in inside) - sure)
 
 
 def next_up(coverage: Coverage) -> list[str]:

@@ -43,12 +43,12 @@ def page(connection: Connection, state: Listed, *, limit: int, offset: int) -> l
     total = _total(connection, state) if offset else 0
     if offset <= total - offset or not total:
         ids = _listed(select(_S.sample_id), state).limit(limit).offset(offset)
-        return _rows(connection, connection.execute(ids).scalars().all())
+        return rows(connection, connection.execute(ids).scalars().all())
     left = min(limit, total - offset)
     if left <= 0:
         return []
     ids = _listed(select(_S.sample_id), state, backwards=True).limit(left).offset(total - offset - left)
-    return _rows(connection, connection.execute(ids).scalars().all()[::-1])
+    return rows(connection, connection.execute(ids).scalars().all()[::-1])
 
 
 def some(
@@ -56,7 +56,7 @@ def some(
 ) -> list[SampleRow]:
     """As `page`, of the moments for which all of this holds."""
     ids = _listed(select(_S.sample_id), state).where(*conditions).limit(limit).offset(offset)
-    return _rows(connection, connection.execute(ids).scalars().all())
+    return rows(connection, connection.execute(ids).scalars().all())
 
 
 def behind(
@@ -64,8 +64,8 @@ def behind(
 ) -> tuple[list[SampleRow], ListPlace | None]:
     """(so many moments behind a place, the place of the last; None where the list ends there)"""
     places = [ListPlace(*row) for row in connection.execute(listed_from(state, after).limit(limit + 1))]
-    rows = _rows(connection, [place.sample_id for place in places[:limit]])
-    return rows, places[limit - 1] if len(places) > limit else None
+    found = rows(connection, [place.sample_id for place in places[:limit]])
+    return found, places[limit - 1] if len(places) > limit else None
 
 
 def each(store: Store, states: Sequence[State]) -> Iterator[SampleRow]:
@@ -114,7 +114,7 @@ def _by_decision(state: Listed) -> bool:
     return state in ("reviewed", "rejected")
 
 
-def _rows(connection: Connection, ids: Sequence[str]) -> list[SampleRow]:
+def rows(connection: Connection, ids: Sequence[str]) -> list[SampleRow]:
     """The rows of these moments, in this order."""
     found: dict[str, Any] = {}
     for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement

@@ -20,7 +20,7 @@ from server.dataset.sample_row import SampleRow
 from server.review import decisions
 
 EXAMPLES, MOST, MAX_WORDS = 5, 200, 96
-LOOKED_THROUGH = 2000
+LOOKED_THROUGH = 1000
 """Moments of the queue's beginning in which wearers' own words are looked for."""
 ROWS_MOST = 20_000
 """Beyond that nothing is collected: a person or a script that types anything must not fill the disk."""

@@ -7,24 +7,28 @@ behind the others for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, select, true
 
 from server.access import visible
 from server.access.person import Person
 from server.database import store as db
+from server.database.distinct import distinct
 from server.database.store import Store
-from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, State
 from server.review import near, order
 from server.review.marks import SKIPPED_S
 from shared import vocabulary
+from shared.messages import FLAGS
 
 MOST_WORDS = 8
 """Of a search; each is a look through all moments."""
+MOST_CHOICES = 500
+FEW = 1000
+"""Moments that are sorted rather than looked for in a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +72,29 @@ def find(
     with store.reading() as connection:
         if _is_whole(wanted) and not skipped(connection, person, now_s=now_s):
             return order.page(connection, wanted.state, limit=limit, offset=offset)
-        conditions = conditions_of(connection, wanted)
-        query = select(db.samples.c.body).select_from(source(wanted)).where(*conditions)
-        query = ordered(connection, query, wanted, person=person, now_s=now_s)
-        bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
-    return [sample_row.from_dict(body) for body in bodies]
+        ids, query = few(connection, wanted), select(db.samples.c.sample_id).select_from(source(wanted))
+        query = among(query, ids).where(*conditions_of(connection, wanted))
+        query = ordered(connection, query, wanted, person=person, now_s=now_s, place=place_of(wanted.state, ids))
+        return order.rows(connection, connection.execute(query.limit(limit).offset(offset)).scalars().all())
 
 
 def count(store: Store, wanted: MomentFilter) -> int:
     """How many moments are meant."""
+    found = counts(store, wanted)
+    return sum(found.values()) if wanted.state == "all" else found[wanted.state]
+
+
+def counts(store: Store, wanted: MomentFilter) -> dict[State, int]:
+    """State → how many moments of the filter stand in it, its own state or each: one look at them."""
+    states: tuple[State, ...] = get_args(State)
     with store.reading() as connection:
         if _is_whole(wanted):
-            counts = order.counts(connection)
-            return sum(counts.values()) if wanted.state == "all" else counts[wanted.state]
-        query = select(func.count()).select_from(source(wanted)).where(*conditions_of(connection, wanted))
-        return int(connection.execute(query).scalar_one())
+            found: Mapping[str, int] = order.counts(connection)
+        else:
+            state = db.samples.c.state
+            query = select(state, func.count()).select_from(source(wanted)).where(*conditions_of(connection, wanted))
+            found = {str(name): int(number) for name, number in connection.execute(query.group_by(state))}
+    return {one: found.get(one, 0) for one in states}
 
 
 def _is_whole(wanted: MomentFilter) -> bool:
@@ -90,18 +102,34 @@ def _is_whole(wanted: MomentFilter) -> bool:
     return wanted == MomentFilter(state=wanted.state, seen_by=wanted.seen_by) and not _seen(wanted)
 
 
+def place_of(state: State | Literal["all"], ids: Sequence[str] | None) -> tuple[ColumnElement[Any], ...]:
+    """The order of a list. ids: as `few` gives them; these are sorted, and not looked for in the order of an index."""
+    table = db.samples.c
+    changed_at: ColumnElement[Any] = table.changed_at if ids is None else table.changed_at + 0.0
+    if state in ("reviewed", "rejected"):
+        return changed_at.desc(), table.sample_id
+    return table.priority if ids is None else table.priority + 0, table.captured_at.desc(), table.sample_id
+
+
+def among(query: Select[Any], ids: Sequence[str] | None) -> Select[Any]:
+    """ids: as `few` gives them"""
+    return query if ids is None else query.where(db.samples.c.sample_id.in_(ids))
+
+
 def ordered(
-    connection: Connection, query: Select[Any], wanted: MomentFilter, *, person: str, now_s: float
+    connection: Connection,
+    query: Select[Any],
+    wanted: MomentFilter,
+    *,
+    person: str,
+    now_s: float,
+    place: Sequence[ColumnElement[Any]],
 ) -> Select[Any]:
     """The query in its order. Where the person has skipped nothing lately, it is the one that an index gives."""
-    table = db.samples.c
-    if wanted.state in ("reviewed", "rejected"):
-        return query.order_by(table.changed_at.desc(), table.sample_id)
-    place = (table.priority, table.captured_at.desc(), table.sample_id)
-    if not skipped(connection, person, now_s=now_s):
+    if wanted.state in ("reviewed", "rejected") or not skipped(connection, person, now_s=now_s):
         return query.order_by(*place)
     skips = db.review_skips.c
-    mine = and_(skips.person == person, skips.sample_id == table.sample_id, skips.at > now_s - SKIPPED_S)
+    mine = and_(skips.person == person, skips.sample_id == db.samples.c.sample_id, skips.at > now_s - SKIPPED_S)
     at = select(skips.at).where(mine).scalar_subquery()
     return query.order_by(func.coalesce(at, 0.0), *place)
 
@@ -121,8 +149,7 @@ def source(wanted: MomentFilter) -> FromClause:
 
 
 def _is_sought(wanted: MomentFilter) -> bool:
-    texts = (wanted.wearer, wanted.model, wanted.thing, wanted.flag, wanted.words)
-    return any(texts)
+    return any((wanted.thing, wanted.flag, wanted.words))
 
 
 def conditions_of(connection: Connection, wanted: MomentFilter) -> list[ColumnElement[bool]]:
@@ -131,6 +158,28 @@ def conditions_of(connection: Connection, wanted: MomentFilter) -> list[ColumnEl
     if wanted.like:
         found.append(db.samples.c.sample_id.in_(_alike(connection, wanted)))
     return found
+
+
+def few(connection: Connection, wanted: MomentFilter) -> list[str] | None:
+    """The moments of a walk, device, wearer or model where there are FEW, else None. SQLite would look for them through
+    the whole list, in its order; where there are many, that finds a page of them soon."""
+    state = [] if wanted.state == "all" else [db.samples.c.state.concat("") == wanted.state]  # by no index of states
+    for column, value in _named(wanted):
+        if value:
+            query = select(db.samples.c.sample_id).where(column == value, *state).limit(FEW + 1)
+            ids = list(connection.execute(query).scalars())
+            if len(ids) <= FEW:
+                return ids
+    return None
+
+
+def _named(wanted: MomentFilter) -> tuple[tuple[ColumnElement[str], str], ...]:
+    """What an index of its own begins with, and the value that is meant."""
+    table = db.samples.c
+    return (
+        (table.walk_id, wanted.walk), (table.device, wanted.device), (table.wearer, wanted.wearer),
+        (table.model, wanted.model),
+    )  # fmt: skip
 
 
 def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:
@@ -149,7 +198,7 @@ def _seen(wanted: MomentFilter) -> list[ColumnElement[bool]]:
 def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     table = db.samples.c
     state = "" if wanted.state == "all" else wanted.state
-    equal = ((table.state, state), (table.device, wanted.device), (table.walk_id, wanted.walk))
+    equal = ((table.state, state), *_named(wanted))
     found = [*(column == value for column, value in equal if value), *_seen(wanted)]
     if wanted.since is not None:
         found.append(table.captured_at >= wanted.since)
@@ -160,10 +209,8 @@ def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
 
 def _sought(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     table = db.sought.c
-    equal = ((table.wearer, wanted.wearer), (table.model_version, wanted.model))
-    found = [column == value for column, value in equal if value]
     listed = ((table.things, wanted.thing), (table.flags, wanted.flag))
-    found += [_holds(column, f"|{value}|") for column, value in listed if value]
+    found = [_holds(column, f"|{value}|") for column, value in listed if value]
     found += [_holds(table.words, word) for word in wanted.words.casefold().split()[:MOST_WORDS]]
     return found
 
@@ -188,25 +235,25 @@ def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
 
 def choices(store: Store, seen_by: Person | None = None) -> dict[str, list[str]]:
     """What can be chosen from: wearer, device, model, thing, flag, assigned_to. seen_by: as in a filter"""
-    table, conditions = db.sought.c, [] if seen_by is None else visible.conditions(seen_by)
-    seen = select(db.samples.c.sample_id).where(*conditions)
-    mine, marked = (of.sample_id.in_(seen) if conditions else true() for of in (table, db.review_marks.c))
+    samples, conditions = db.samples.c, [] if seen_by is None else visible.conditions(seen_by)
+    seen = select(samples.sample_id).where(*conditions)
+    marked = db.review_marks.c.sample_id.in_(seen) if conditions else true()
+
+    def different(column: ColumnElement[str], condition: ColumnElement[bool]) -> list[str]:
+        query = select(column).where(condition, column != "").distinct().limit(MOST_CHOICES)
+        return sorted(connection.execute(query).scalars())
+
     with store.reading() as connection:
-
-        def distinct(column: ColumnElement[str], condition: ColumnElement[bool] = mine) -> list[str]:
-            query = select(column).where(condition, column != "").distinct().limit(500)
-            return sorted(connection.execute(query).scalars())
-
-        devices = select(db.devices.c.device).union(select(db.samples.c.device))
+        if conditions:  # of their own wearers
+            wearers, models = (different(column, and_(*conditions)) for column in (samples.wearer, samples.model))
+        else:
+            wearers, models = (distinct(connection, one, most=MOST_CHOICES) for one in (samples.wearer, samples.model))
+        devices = {*connection.execute(select(db.devices.c.device)).scalars(), *distinct(connection, samples.device)}
         return {
-            "wearer": distinct(table.wearer),
-            "device": sorted(connection.execute(devices).scalars()) if not conditions else [],
-            "model": distinct(table.model_version),
+            "wearer": wearers,
+            "device": sorted(devices) if not conditions else [],
+            "model": models,
             "thing": list(vocabulary.load().objects),
-            "flag": _split(distinct(table.flags)),
-            "assigned_to": distinct(db.review_marks.c.assigned_to, marked),
+            "flag": sorted(FLAGS),
+            "assigned_to": different(db.review_marks.c.assigned_to, marked),
         }
-
-
-def _split(joined: Sequence[str]) -> list[str]:
-    return sorted({name for text in joined for name in text.strip("|").split("|")})

@@ -8,6 +8,7 @@ once a person has looked, and only where a model was there to be judged.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -204,10 +205,22 @@ def storage(home: Path) -> dict[str, int]:
 
 def size_of(folder: Path) -> int:
     """Bytes below a folder; 0 where there is none."""
-    total = 0
-    for path in folder.rglob("*") if folder.exists() else ():
+    total, folders = 0, [str(folder)] if folder.exists() else []
+    while folders:
         try:
-            total += path.lstat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # a running server removes files at any time
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += _size(entry)
+        except FileNotFoundError:
             continue
     return total
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size if entry.is_file() else 0
+    except FileNotFoundError:  # a running server removes files at any time
+        return 0

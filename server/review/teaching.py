@@ -13,7 +13,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -75,23 +76,19 @@ def teachable(rows: Iterable[SampleRow], taught: Iterable[str], *, least: int) -
 
     rows: of the dataset; taught: identities of the rows that registered versions learnt from
     """
-    confirmed = [row for row in rows if row.reviewed]
-    new = _new(training_rows(confirmed), {name.rpartition(":")[0] for name in taught})
-    judging = [(_thing(row), row.timestamp) for row in confirmed if row.split != "train"]
-    found = []
-    for thing, mine in new.items():
-        first = min(row.timestamp for row in mine)
-        found.append(Teachable(thing, len(mine) + sum(of == thing and at >= first for of, at in judging), least))
+    known = {name.rpartition(":")[0] for name in taught}
+    new, judging = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
+    for row in rows:  # one after the other, and little is kept: there may be a million
+        if row.reviewed and row.split != "train":
+            judging[_thing(row)].append(row.timestamp)
+        elif row.row_id not in known and training_rows([row]):
+            new[_thing(row)].append(row.timestamp)
+    found = [
+        Teachable(thing, len(mine) + sum(at >= min(mine) for at in judging[thing]), least)
+        for thing, mine in new.items()
+        if thing
+    ]
     return sorted(found, key=lambda item: (-item.new, item.thing))
-
-
-def _new(rows: Iterable[SampleRow], known: Collection[str]) -> dict[str, list[SampleRow]]:
-    """Thing → the rows that name it and are not known."""
-    new: dict[str, list[SampleRow]] = {}
-    for row in rows:
-        if row.row_id not in known and (thing := _thing(row)):
-            new.setdefault(thing, []).append(row)
-    return new
 
 
 def _thing(row: SampleRow) -> str:
@@ -154,12 +151,14 @@ def start(home: Path, thing: str, clock: Clock) -> subprocess.Popen[bytes]:
 class Lessons:
     """What the page asks: one for a server."""
 
-    def __init__(self, home: Path, things: Callable[[], list[Teachable]], clock: Clock, *, least: int) -> None:
-        """things: what could be taught now; least: LearnSettings.teach_least"""
+    def __init__(
+        self, home: Path, things: Callable[[], Sequence[Teachable] | None], clock: Clock, *, least: int
+    ) -> None:
+        """things: what could be taught now, None = it is being counted; least: LearnSettings.teach_least"""
         self._home, self._things, self._clock, self.least = home, things, clock, least
         self._child: subprocess.Popen[bytes] | None = None
 
-    def things(self) -> list[Teachable]:
+    def things(self) -> Sequence[Teachable] | None:
         return self._things()
 
     def state(self) -> TeachState:
@@ -171,7 +170,10 @@ class Lessons:
         """Raises: ConfigError, Refused, Transient, OSError."""
         state = self.state()
         if not (state.phase == INTERRUPTED and state.thing == thing):
-            check(thing, self._things(), least=self.least)
+            known = self._things()
+            if known is None:
+                raise Transient("What can be taught is being counted.", hint="Try again in a minute.")
+            check(thing, known, least=self.least)
         self._child = start(self._home, thing, self._clock)
 
 

@@ -46,9 +46,9 @@ def next_for(store: Store, person: str, wanted: MomentFilter = ALL_PENDING, *, n
 
 
 def _first(connection: Connection, person: str, wanted: MomentFilter, *, now_s: float) -> str | None:
-    free = _free(connection, person, wanted, now_s=now_s)
-    table = db.samples.c
-    place = (table.priority, table.captured_at.desc(), table.sample_id)
+    ids = searching.few(connection, wanted)
+    free = searching.among(_free(connection, person, wanted, now_s=now_s), ids)
+    place = searching.place_of("pending", ids)
     skip = _skip(person, now_s=now_s)
     unskipped: str | None = connection.execute(free.where(not_(exists().where(skip))).order_by(*place)).scalar()
     if unskipped is not None or not searching.skipped(connection, person, now_s=now_s):

@@ -19,14 +19,13 @@ from fastapi.responses import HTMLResponse
 
 from server.admin import better, charts, health, nights, storage
 from server.admin.charts import AdminChart, ChartBar
-from server.dataset import surroundings
+from server.admin.reckoning import ErrorFigures
 from server.review import coverage, figures, patterns
 from server.review.coverage import Coverage
 from server.web import admin_devices, admin_metrics, admin_models, admin_nights, admin_settings, admin_telling
 from server.web.admin_desk import DONE_MOST, AdminDesk, admin_only, size, when
 from server.web.page import PageRenderer
 
-PATTERNS_MOST = 40
 Done = Annotated[str, Query(max_length=DONE_MOST)]
 
 
@@ -52,58 +51,58 @@ def _add_figures(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
     @routes.get("/progress")
     def progress() -> HTMLResponse:
         registry, store = desk.watched.registry, desk.watched.store
+        kept = desk.reckoned.get("corrections")
         found = better.progress(
             figures.course(store),
             registry.list(),
             nights.runs(store.home, store),
-            taught=desk.taught.rows(),
+            corrections=kept.value,
             champion=registry.champion(),
         )
         drawn = [
             charts.shares("Right on the audit stream, week by week", found.weeks, what="week"),
             charts.shares("Right on the audit stream, by model", found.models, what="model"),
         ]
-        return pages.render("admin_progress.html", here="progress", found=found, charts=drawn, when=when)
+        return pages.render("admin_progress.html", here="progress", found=found, charts=drawn, when=when, reckoned=kept)
 
 
 def _add_dataset(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:
     @routes.get("/coverage")
     def recorded() -> HTMLResponse:
-        moments = [surroundings.fields_of(row) for row in desk.rows.rows() if not row.rejected]
-        found = coverage.covered(moments, coverage.plan_of())
+        known = desk.reckoned.get("coverage")
+        found: Coverage | None = known.value
+        drawn, todo = ([], []) if found is None else (_coverage_charts(found), coverage.next_up(found))
         return pages.render(
-            "admin_coverage.html",
-            here="coverage",
-            found=found,
-            charts=_coverage_charts(found),
-            next=coverage.next_up(found),
+            "admin_coverage.html", here="coverage", found=found, charts=drawn, next=todo, reckoned=known, when=when
         )
 
     @routes.get("/errors")
     def errors() -> HTMLResponse:
-        rows = desk.rows.rows()
-        found = patterns.find(rows)[:PATTERNS_MOST]
-        kinds = Counter[str]()
-        for item in found:
-            kinds[item.kind] += item.count
-        bars = [ChartBar(kind, float(kinds[kind]), 0.0, str(kinds[kind])) for kind in patterns.KINDS if kinds[kind]]
-        drawn = charts.bars("Errors by kind", bars, head=("Kind", "Moments")) if bars else None
+        known = desk.reckoned.get("errors")
+        found: ErrorFigures | None = known.value
         return pages.render(
-            "admin_errors.html", here="errors", patterns=found, picture=drawn, words=patterns.missing_words(rows)
+            "admin_errors.html",
+            here="errors",
+            found=found,
+            picture=None if found is None else _error_chart(found),
+            reckoned=known,
+            when=when,
         )
 
     @routes.get("/storage")
     def stored() -> HTMLResponse:
+        known = desk.reckoned.get("storage")
         home, days = desk.watched.store.home, storage.days(desk.watched.store)
-        parts, disk = storage.parts(home), shutil.disk_usage(home)
+        parts, disk = known.value or {}, shutil.disk_usage(home)
         bars = [
             ChartBar(name, float(used), 0.0, size(used)) for name, used in sorted(parts.items(), key=lambda p: -p[1])
         ]
-        drawn = charts.bars("What is stored", bars, head=("Part", "Size"))
         return pages.render(
             "admin_storage.html",
             here="storage",
-            picture=drawn,
+            picture=charts.bars("What is stored", bars, head=("Part", "Size")) if bars else None,
+            reckoned=known,
+            when=when,
             used=size(sum(parts.values())),
             free=size(disk.free),
             total=size(disk.total),
@@ -112,6 +111,14 @@ def _add_dataset(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
             days=len(days),
             size=size,
         )
+
+
+def _error_chart(found: ErrorFigures) -> AdminChart | None:
+    kinds = Counter[str]()
+    for item in found.patterns:
+        kinds[item.kind] += item.count
+    bars = [ChartBar(kind, float(kinds[kind]), 0.0, str(kinds[kind])) for kind in patterns.KINDS if kinds[kind]]
+    return charts.bars("Errors by kind", bars, head=("Kind", "Moments")) if bars else None
 
 
 def _coverage_charts(found: Coverage) -> list[AdminChart]:

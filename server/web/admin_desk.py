@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 from fastapi import HTTPException, Request
 from fastapi.responses import RedirectResponse
 
-from server.admin.gathered import CachedRows, TaughtRows, WatchedHome
+from server.admin.gathered import WatchedHome
 from server.admin.nights import NightControl
+from server.admin.reckoned import Reckoned
 from server.admin.settings_file import SettingsFile
 from server.dataset.folder import Dataset
 from server.metrics.collected import ServerMetrics
@@ -37,8 +38,7 @@ class AdminDesk:
 
     watched: WatchedHome
     dataset: Dataset
-    rows: CachedRows
-    taught: TaughtRows
+    reckoned: Reckoned
     rollouts: Rollouts
     nights: NightControl
     settings: SettingsFile

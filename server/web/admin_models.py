@@ -9,9 +9,7 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, Response
 
 from server.admin import versions
-from server.gate import wearer_days
 from server.gate.evidence import GateDecision, of_dict
-from server.gate.wearer_days import DaysResult
 from server.releases.registry import PREVIOUS, RegisteredModel
 from server.releases.rollout_requests import RolloutRequest
 from server.releases.rollout_rules import Rollout, RolloutState
@@ -67,6 +65,7 @@ def _one(
         model = registry.get(version)
     except Refused as refused:
         return pages.trouble(404, str(refused))
+    known = desk.reckoned.get("version", version)
     line = next(line for line in versions.listed(registry) if line.version == version)
     return pages.render(
         "admin_model.html",
@@ -78,8 +77,8 @@ def _one(
         gate=gate_of(model),
         champion=str(model.evaluation.get("champion", "")),
         rollouts=[each for each in desk.rollouts.status() if each.rollout.version == version],
-        days=_days(desk, version),
-        shadow=versions.shadow(desk.rows.rows(), version),
+        field=known.value,
+        reckoned=known,
         devices=[device.name for device in desk.watched.devices() if device.state == "enrolled"],
         running=RolloutState.RUNNING,
         done=done,
@@ -97,15 +96,6 @@ def gate_of(model: RegisteredModel) -> GateDecision | None:
         return of_dict(judged)
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _days(desk: AdminDesk, version: str) -> DaysResult | None:
-    """What an A/B by wearer-day came to; None where there was none."""
-    try:
-        rollout, devices = desk.rollouts.by_days(version)
-    except Refused:
-        return None
-    return wearer_days.result(rollout, desk.rows.rows(), devices, now_utc=desk.watched.clock.utc_s())
 
 
 def _add_choosing(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> None:

@@ -27,8 +27,8 @@ from server.consent import terms
 from server.consent.register import WEARER_MOST
 from server.consent.terms import DAYS_MOST, Consent, LeavesFor, SeenBy
 from server.database.store import Store
-from server.privacy import plans, retention
 from server.privacy import proof as proofs
+from server.privacy import retention
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import DeletionKind
 from server.privacy.proof import Proof
@@ -193,33 +193,30 @@ def _may_read(who: Person, proof: Proof) -> bool:
 def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
     routes = APIRouter()
 
-    def planned(request: Request, what: Deleted, name: str) -> plans.DeletionPlan | HTMLResponse:
-        """What would go; a page that says why not."""
+    def ask(request: Request, what: Deleted, name: str) -> HTMLResponse:
         if not _may_delete(store, person.of(request), what, name):
             return pages.trouble(403, _NOT_YOURS)
         try:
-            return desk.plan(_KINDS[what], name)
+            words = desk.preview(_KINDS[what], name)
         except Refused as refused:
             return pages.trouble(404, str(refused))
-
-    def ask(request: Request, what: Deleted, name: str) -> HTMLResponse:
-        plan = planned(request, what, name)
-        if isinstance(plan, HTMLResponse):
-            return plan
         row = review.find(store, name) if what == "moments" else None
         return pages.render(
             "delete.html",
             what=_KINDS[what].value,
             name=name,
             card=view.card(row) if row else None,
-            words=plans.in_words(plan),
+            words=words,
             link=f"/{what}/{quote(name, safe='')}",
         )
 
     def delete(request: Request, what: Deleted, name: str) -> Response:
-        plan = planned(request, what, name)
-        if isinstance(plan, HTMLResponse):
-            return plan
+        if not _may_delete(store, person.of(request), what, name):
+            return pages.trouble(403, _NOT_YOURS)
+        try:
+            plan = desk.plan(_KINDS[what], name)
+        except Refused as refused:
+            return pages.trouble(404, str(refused))
         done = desk.delete(plan, by=person.of(request).name)
         return RedirectResponse(f"/deletions/{done.id}", status_code=303)
 

@@ -9,7 +9,6 @@ import segno
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
-from sqlalchemy import select
 
 from server.access.accounts import Wearers
 from server.access.invitations import DEFAULT_HOURS
@@ -17,6 +16,7 @@ from server.access.letting_in import LettingIn
 from server.access.person import Role
 from server.access.service import Access
 from server.database import store as db
+from server.database.distinct import distinct
 from server.web import person
 from server.web.account_page import day
 from server.web.numbers import RowNumber
@@ -138,10 +138,8 @@ class People:
         return self.page(link=link, link_title=title, qr=qr)
 
     def _known_wearers(self) -> list[str]:
-        column = db.samples.c.wearer
         with self._access.store.reading() as connection:
-            query = select(column).where(column > "").distinct().order_by(column).limit(MOST_NAMED)
-            return list(connection.execute(query).scalars())
+            return distinct(connection, db.samples.c.wearer, most=MOST_NAMED)
 
 
 def wearers_of(typed: str) -> Wearers:

@@ -12,9 +12,9 @@ from server.access.accounts import PersonAccount
 from server.telling.browsers import FOR_ROLES
 from server.telling.loop import TEST_TEXT
 from server.telling.push import PushWay
+from server.telling.step import KIND_WORDS
 from server.telling.webpush import ENDPOINT_MOST, PushSubscription
 from server.web.account_page import NO_ACCOUNT, day
-from server.web.admin_telling import KINDS
 from server.web.numbers import RowNumber
 from server.web.page import PageRenderer
 from server.web.telling_form import ChoicesForm
@@ -78,7 +78,7 @@ class OwnMessages:
             key=self._push.public_key(),
             browsers=self._push.browsers.of(account.id),
             choices=self._push.browsers.choices(account.id),
-            kinds={kind: text for kind, text in KINDS.items() if kind in may},
+            kinds={kind: text for kind, text in KIND_WORDS.items() if kind in may},
             day=day,
         )
 

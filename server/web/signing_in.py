@@ -12,7 +12,7 @@ before a password is looked at.
 from __future__ import annotations
 
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Form, Query, Request
@@ -21,7 +21,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from server.access import login, passwords
 from server.access.invitations import GONE, NewLogin, OpenInvitation
 from server.access.login import LoginAttempt
-from server.access.provider import Provider, VouchedFor
 from server.access.service import Access
 from server.access.sessions import BROWSER_LIFE_S
 from server.identity.connection_limit import network_of
@@ -30,6 +29,9 @@ from server.web import cookies
 from server.web.page import PageRenderer
 from shared.errors import Refused, Transient
 from shared.token_bucket import RateLimiter
+
+if TYPE_CHECKING:
+    from server.access.provider import Provider, VouchedFor
 
 BURST, REFILL_S = 20, 3.0
 MOST_ADDRESSES = 4096
@@ -58,7 +60,7 @@ class Door:
     def __init__(self, pages: PageRenderer, access: Access) -> None:
         """Raises: ConfigError where the settings of the provider are wrong."""
         self.pages, self.access, self.rates = pages, access, DoorRates(access)
-        self.provider = Provider(access.settings, access.clock) if access.settings.provider else None
+        self.provider = _provider(access) if access.settings.provider else None
 
     def form(
         self, *, status: int = 200, error: str = "", name: str = "", after: str = "/", said: str = ""
@@ -198,6 +200,13 @@ def _add_invitation(routes: APIRouter, door: Door) -> None:
         door.access.accounts.seen(account_id)
         door.access.audit.note(name, "logged in", detail="invitation", address=network(request))
         return door.let_in(request, account_id, "/")
+
+
+def _provider(access: Access) -> Provider:
+    """Authlib is loaded only where the settings name a provider."""
+    from server.access.provider import Provider
+
+    return Provider(access.settings, access.clock)
 
 
 def _add_provider(routes: APIRouter, door: Door, provider: Provider) -> None:

@@ -3,6 +3,7 @@ lesson is taught the page asks for itself again every few seconds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Form
@@ -34,7 +35,7 @@ class LessonsPort(Protocol):
 
     @property
     def least(self) -> int: ...
-    def things(self) -> list[Teachable]: ...
+    def things(self) -> Sequence[Teachable] | None: ...
     def state(self) -> TeachState: ...
     def start(self, thing: str) -> None: ...
 
@@ -44,17 +45,17 @@ def router(pages: PageRenderer, lessons: LessonsPort) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     def shown(*, status: int = 200, error: str = "") -> HTMLResponse:
-        state = lessons.state()
+        state, things = lessons.state(), lessons.things()
         return pages.render(
             "teach.html",
             status=status,
             lesson=state,
-            things=lessons.things(),
+            things=things,
             least=lessons.least,
             error=error,
             told=told(state),
             left=left(state),
-            again_s=AGAIN_S if state.phase == RUNNING else 0,
+            again_s=AGAIN_S if state.phase == RUNNING or things is None else 0,
         )
 
     @routes.get("/teach")

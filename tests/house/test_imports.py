@@ -185,3 +185,21 @@ def test_a_command_line_loads_what_is_heavy_only_in_the_command_that_uses_it(sid
     code = f"import sys, {side}.commands.main; print(*(name for name in {heavy!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_server_starts_without_what_only_some_homes_or_some_requests_need() -> None:
+    """onnxruntime and its tokenizers are 30 MB and 0.1 s; Alembic is for a database that an older version wrote."""
+    heavy = ["torch", "scipy", "onnxruntime", "tokenizers", "authlib", "httpx", "alembic", "apprise", "matplotlib"]
+    code = f"import sys, server.commands.main, server.run; print(*(name for name in {heavy!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_command_loads_no_other_command() -> None:
+    code = (
+        "import sys; from server.commands.main import parser; parser(['--home', 'run', 'stats']); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.removeprefix("server.commands.") for name in done.stdout.split() if name.startswith("server.comm")}
+    assert {"main", "stats"} <= loaded
+    assert not loaded & {"check", "models", "samples", "vocabulary", "evaluate"}

@@ -25,7 +25,9 @@ window.waycue = window.waycue || {};
     clip.addEventListener("pause", () => {
       if (!clip.ended) sound.pause(); // a sound that is longer is heard to its end
     });
-    for (const name of ["seeking", "timeupdate"]) clip.addEventListener(name, () => clip.ended || follow());
+    clip.addEventListener("seeking", () => clip.ended || follow());
+    // Not while it stands: loaded again at its end, it is at 0, and the sound would be heard from its beginning once more.
+    clip.addEventListener("timeupdate", () => clip.paused || follow());
     clip.addEventListener("ratechange", () => {
       sound.playbackRate = clip.playbackRate;
     });

@@ -104,7 +104,8 @@ def test_weeks_models_nights_and_corrections_are_counted(tmp_path: Path) -> None
                 row_log.propose_split(connection, one.walk_id, one.split, now_s=NOW)
                 row_log.insert_row(connection, one, now_s=later + 60)
         counted = figures.course(store)
-    found = better.progress(counted, [made], runs, taught={"s1#1"}, champion="n2")
+        corrections = better.corrections_of(store, {"s1#1"})
+    found = better.progress(counted, [made], runs, corrections=corrections, champion="n2")
     assert [(group.audit.right, group.audit.judged) for group in found.weeks] == [(1, 1), (1, 2)]
     assert [group.name for group in found.models] == ["m1", "n2"]
     assert [(night.outcome, night.lost, night.corrections) for night in found.nights] == [
@@ -112,7 +113,8 @@ def test_weeks_models_nights_and_corrections_are_counted(tmp_path: Path) -> None
         ("refused", 2, 9),
     ]
     assert found.outcomes == {"skipped": 1, "refused": 1}
-    assert found.corrections == better.CorrectionsKept(confirmed=3, learnt=1, waiting=1, forgotten=2)
+    assert found.corrections == better.CorrectionCounts(confirmed=3, learnt=1, waiting=1)
+    assert found.forgotten == 2
 
 
 def test_storage_is_told_until_when_it_is_enough() -> None:
@@ -133,7 +135,7 @@ def test_a_day_of_storage_is_written_once_and_old_days_go(memory_path: Path, mon
     monkeypatch.setattr(storage, "KEPT_DAYS", 3)
     store = db.open_store(memory_path)
     for day in ("2026-11-01", "2026-11-02", "2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"):
-        assert storage.noted(store, day=day).used > 0
+        assert storage.noted(store, storage.parts(memory_path), day=day).used > 0
     assert [each.day for each in storage.days(store)] == ["2026-11-03", "2026-11-04", "2026-11-05"]
     assert "database" in storage.parts(memory_path)
     store.close()

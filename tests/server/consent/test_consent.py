@@ -84,7 +84,7 @@ def test_the_log_grows_and_the_newest_answer_counts(house: House) -> None:
         ("Eve", "on paper", NOTHING),
         ("Eve", "on paper", GRANTED),
     ]
-    assert register.wearers(house.store) == {"Ada": 0, "Ben": 0}
+    assert register.wearers(house.store) == ["Ada", "Ben"]
 
 
 @pytest.mark.parametrize(("wearer", "said_by"), [("", "Eve"), (" ", "Eve"), ("A" * 257, "Eve"), ("Ada", "")])

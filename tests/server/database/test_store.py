@@ -120,3 +120,16 @@ def test_two_processes_may_make_the_same_database_at_once(tmp_path: Path) -> Non
     for one in both:
         _, errors = one.communicate(timeout=60)
         assert one.returncode == 0, errors.decode()
+
+
+def test_a_database_that_is_up_to_date_is_opened_while_another_process_writes(tmp_path: Path) -> None:
+    """A migration takes the write lock; where there is none to do, every command would wait for a night's view."""
+    store = db.open_store(tmp_path)
+    code = "import sys; from pathlib import Path; from server.database.store import open_store\n"
+    code += "open_store(Path(sys.argv[1])).close(); print('alembic' in sys.modules)"
+    with store.writing():
+        opened = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=20, check=True
+        )
+    store.close()
+    assert opened.stdout.strip() == "False"

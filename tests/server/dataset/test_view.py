@@ -13,10 +13,12 @@ import pytest
 from server.dataset import view
 from server.dataset.folder import Dataset
 from server.dataset.view import LoadableView
+from server.dataset.viewing import ViewApart
 from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import vocabulary
+from shared.errors import DatasetError
 from shared.messages import EraseRecord
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
@@ -67,6 +69,18 @@ def test_what_is_erased_is_out_of_the_view_at_once_and_stays_out(filled: House) 
     assert keeper.refresh()
     assert [row["sample_id"][-1] for row in loaded(filled)] == ["0", "2", "3"]
     assert b"000001" not in (filled.dataset.folder / view.NAME).read_bytes()
+
+
+def test_a_process_of_its_own_writes_the_view_and_says_where_it_cannot(filled: House) -> None:
+    apart = ViewApart()
+    keeper = LoadableView(filled.dataset, write=apart.write)
+    assert (keeper.refresh(), keeper.refresh()) == (True, False)
+    assert len(loaded(filled)) > 1
+    with open(filled.dataset.log, "ab") as log:
+        log.write(b"no row\n")
+    with pytest.raises(DatasetError, match="was not written"):
+        keeper.refresh()
+    apart.close()
 
 
 def test_a_moment_that_is_rejected_later_leaves_the_view(filled: House) -> None:

@@ -28,6 +28,8 @@ moments = st.builds(
     st.integers(0, 3),
     st.tuples(st.integers(0, 9), st.booleans(), st.booleans(), st.sampled_from(("reviewed", "rejected", "pending"))),
 )
+NOW_S = MONDAY_S + 60 * DAY_S
+"""Later than any moment: one that is ahead of the clock counts from when it came."""
 histories = st.lists(st.one_of(moments, st.integers(0, 5)), max_size=12)
 
 
@@ -68,9 +70,10 @@ def live(store: db.Store, history: list[SampleRow | int]) -> dict[str, SampleRow
                 connection.execute(delete(db.samples).where(db.samples.c.sample_id == gone))
                 there.pop(gone, None)
                 continue
-            own = replace(event, row_id=f"{event.sample_id}#{number + 1}")
+            taken_at = there.get(event.sample_id, event).timestamp  # no decision changes when a moment was
+            own = replace(event, row_id=f"{event.sample_id}#{number + 1}", timestamp=taken_at)
             row_log.propose_split(connection, own.walk_id, own.split, now_s=0.0)
-            row_log.insert_row(connection, own, now_s=float(number))
+            row_log.insert_row(connection, own, now_s=NOW_S + number)
             there[own.sample_id] = own
     return there
 
@@ -84,12 +87,9 @@ def test_the_sums_say_what_all_rows_say(store: db.Store, history: list[SampleRow
     groups = breakdown.groups(rows, lambda _row: breakdown.UNKNOWN)
     assert figures.groups(store) == groups
     assert figures.contributors(store) == breakdown.contributors(rows)
-    confirmed = [one for one in rows if one.correction_id and one.reviewed]
     course = figures.course(store)
     assert course.weeks == stats.summary(rows, by="week").over_time
     assert course.models[::-1] == stats.summary(rows).by_model
-    assert course.corrections == len(confirmed)
-    assert course.teaching == {one.row_id for one in confirmed if one.split == "train"}
     with store.reading() as connection:
         assert list(rollups.differences(connection)) == []
 

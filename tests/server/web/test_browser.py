@@ -152,6 +152,20 @@ def test_clip_and_sound_are_one_player_and_then_the_wearer_is_heard(open_page: N
     )
 
 
+def test_the_end_of_a_clip_does_not_begin_its_sound_again(open_page: NewPage) -> None:
+    """Loaded again for its first picture, the clip stands at 0; the sound followed it there and was heard twice."""
+    page = open_page()
+    page.evaluate(
+        "() => { window.again = 0; const [clip, sound] = ['[data-clip]', '[data-sound]'].map(one =>"
+        " document.querySelector(one)); clip.addEventListener('emptied', () => { window.loaded = true; });"
+        " sound.addEventListener('seeking', () => { if (window.loaded) window.again++; });"
+        " sound.addEventListener('ended', () => { window.over = true; }); }"
+    )
+    page.keyboard.press("r")
+    page.wait_for_function("() => window.over && window.loaded")
+    assert page.evaluate("() => window.again") == 0
+
+
 def test_what_is_unsure_is_played_before_enter_takes_it(open_page: NewPage, house: House) -> None:
     correct(house, FLAGGED, n=6, transcript="cone on the left", proposal="Caution, cone on the left.", confidence=0.4)
     page = open_page(f"/moments/{FLAGGED}")

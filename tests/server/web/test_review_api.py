@@ -12,6 +12,7 @@ from server.review import searching
 from server.web.app import create_app
 from server.web.person import Person, Role
 from shared import vocabulary
+from shared.messages import FLAGS
 from tests.server.dataset.moments import House, moment
 from tests.server.web.serving import (
     AUDITED,
@@ -123,11 +124,7 @@ def test_filters_near_choices_and_wording(call: Call) -> None:
     assert [row["sample_id"] for row in near["after"]] == [PUZZLING, CORRECTED]
     assert near["beside"] == []
     choices = call("GET", "/api/choices").json
-    assert (choices["wearer"], choices["device"], choices["flag"]) == (
-        ["Ada"],
-        ["pi-1"],
-        ["audit", "correction", "wearer"],
-    )
+    assert (choices["wearer"], choices["device"], choices["flag"]) == (["Ada"], ["pi-1"], sorted(FLAGS))
     told = call("GET", "/api/wording?text=watch%20out,%20kerb%20ahead%20at%20the%20crosswalk").json
     assert (told["wording"], told["lost"], told["as_written"]) == ("Caution, curb ahead.", ["crosswalk"], False)
     assert call("GET", "/api/wording?text=a%20plank%20ahead").json["suggestions"] == ["Caution, obstacle ahead."]
