@@ -549,10 +549,10 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     event.listen(engine, "begin", _begin_sqlite)
     with file_lock.locked(home / ".migrate.lock"):
         try:
+            packing.keep_copy(database)
             if not _is_current(engine):
                 from server.database.migrating import migrate
 
-                packing.keep_copy(database)
                 migrate(engine, MIGRATIONS)
             packing.bring_up(database)
         except (OperationalError, sqlite3.OperationalError):

@@ -32,6 +32,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared.clock import ManualClock
 from shared.errors import Refused
+from shared.plural import several
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House
 from tests.server.privacy.planted import places, planted, send
@@ -101,7 +102,7 @@ def test_no_byte_of_the_home_has_a_mark_of_what_was_deleted(house: House, what: 
     assert len(list(places(house.home, "X"))) > 12, "the marks are everywhere"
     names = ["--wearer", "MARKXwearer"] if what == "wearer" else ["MARKXwalk"] if what == "walk" else gone
     asked = server(house.home, "samples", "delete", *names, "--dry-run")
-    assert f"{len(gone)} moments" in asked.stdout
+    assert several(len(gone), "moment") in asked.stdout
     done = server(house.home, "samples", "delete", *names, "--yes", "--json", "--as", "Eve")
     assert done.returncode == 0, done.stderr
     assert list(places(house.home, "X")) == []

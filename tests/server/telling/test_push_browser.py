@@ -18,8 +18,8 @@ from server.telling.settings import TellingSection
 from server.web.app import create_app
 from tests.server.access.people import Town, town
 from tests.server.telling.push_services import Browser, PushService, push_service
+from tests.server.web.browsing import ARGUMENTS, CHROMIUM
 from tests.server.web.serving import served
-from tests.server.web.test_browser import ARGUMENTS, CHROMIUM
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
 SUBSCRIBED = """(told) => {

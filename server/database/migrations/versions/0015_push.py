@@ -1,7 +1,7 @@
 """Browsers that are told by web push, what each person wants to hear, calls for help of wearers, and
 accounts that are switched off.
 
-Revision: 0015, after 0013.
+Revision: 0015, after 0014.
 """
 
 from __future__ import annotations

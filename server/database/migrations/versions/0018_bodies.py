@@ -3,7 +3,7 @@
 The columns are filled, and the bodies of before compressed, by server.database.packing, in steps that are committed
 one by one: a million moments in one transaction would take the disk twice.
 
-Revision: 0018, after 0013.
+Revision: 0018, after 0015.
 """
 
 from __future__ import annotations
