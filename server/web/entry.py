@@ -123,8 +123,14 @@ class Entry:
         if account is None:
             return MayPass(None) if asked is not None and asked.permit.least is None else TurnedAway(401, LOG_IN)
         account = replace(account, person=replace(account.person, consents=self._access.consents()))
-        if account.disabled:
-            return TurnedAway(403, SWITCHED_OFF)
+        return self._with_account(request, account, scopes, asked)
+
+    def _with_account(
+        self, request: Request, account: PersonAccount, scopes: frozenset[TokenScope] | None, asked: AskedRoute | None
+    ) -> MayPass | TurnedAway:
+        if account.disabled:  # another person may log in, or they log out
+            everybodys = asked is not None and asked.permit.least is None
+            return MayPass(None) if everybodys else TurnedAway(403, SWITCHED_OFF)
         if asked is None:
             return TurnedAway(404, NOT_THERE, account.person)
         return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)

@@ -69,6 +69,7 @@ def test_who_is_switched_off_is_let_in_by_nothing_until_they_are_switched_on(
     login = site.visitor()
     login.post("/login", data={"name": "Carl", "password": PASSWORD})
     assert "switched off" in login.get("/").text
+    assert login.get("/login").status_code == 200, "somebody else may log in there"
     assert ana.post(f"/api/accounts/{carl}/disable", json={"disabled": False}).json()["disabled"] is False
     assert script.get("/api/samples").status_code == 200
 
