@@ -263,7 +263,7 @@ def _plain(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     rows_ = _Plain(base, views, lora._order(len(views), 0, recipe))
     losses = Losses(recipe.steps, lambda text: None)
-    optimiser = torch.optim.AdamW(lora._groups(guide, recipe), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(lora._groups(guide, recipe), weight_decay=0.01, fused=True)
     trainer = Trainer(
         model=guide,
         args=lora._arguments(folder / "plain", recipe, devices.CPU),

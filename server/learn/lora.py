@@ -105,7 +105,7 @@ def train(
     device = devices.chosen(recipe.device)
     work = Work(folder, progress, device)
     adapted = adapt(base, recipe)
-    guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
+    guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15), brief=not recipe.gradient_checkpointing)
     views = JoinedViews([views_of(lot) for lot in (fresh, replay, masked, held)])
     taught, places = len(fresh) + len(replay), range(len(views) - len(held), len(views))
     order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=_lots(fresh))
@@ -163,7 +163,7 @@ def adapt(base: Checkpoint, recipe: Recipe) -> Any:
 def _trainer(
     guide: Guide, rows: TrainingSet, recipe: Recipe, arguments: TrainingArguments, callbacks: list[Any]
 ) -> Trainer:
-    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01, fused=True)
     trainer = TaughtOnly(
         model=guide,
         args=arguments,
