@@ -2,11 +2,11 @@
 
     prompt [P]      the tokens before the picture are the same in each row: computed once for all of them
     shown [b, n]    image tokens and the prompt's end, but for its last token
-    asked [S]       that last token and the answer's own but for its last, of all rows one after another, without padding
+    asked [S]       that last token and the answer's but for its last, of all rows one after another, without padding
 
-Linear layers and norms take the P + b·n + S tokens in one piece; attention alone needs them row by row. Of the last layer
-only the asked tokens are wanted: of all others it computes keys and values. Adapters (LoRA, arXiv 2106.09685) of layers
-with the same input are one operation, which adds to what it has instead of making sums of its own.
+Linear layers and norms take the P + b·n + S tokens in one piece; attention alone needs them row by row. Of the last
+layer only the asked tokens are wanted: of all others it computes keys and values. Adapters (LoRA, arXiv 2106.09685) of
+layers with the same input are one operation, which adds to what it has instead of making sums of its own.
 
 For decoders of the Llama type on a CPU, in float32; `fits` says of which.
 """
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as AdaptedLinear
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel, LlamaRMSNorm
@@ -43,28 +42,26 @@ class _Places:
 
     def by_row(self, tokens: Tensor) -> Tensor:
         """[b·n + S, heads, d] → [b, n + longest, heads, d], zeros where a row asks less."""
-        shown, asked = tokens.split([self.rows * self.shown, len(self.asked)])
-        return torch.cat([shown.unflatten(0, (self.rows, self.shown)), self.asked_by_row(asked)], 1)
+        shown, asked = torch.split(tokens, [self.rows * self.shown, len(self.asked)])
+        return torch.cat([_by_row(shown, self.rows), self.asked_by_row(asked)], 1)
 
     def asked_by_row(self, asked: Tensor) -> Tensor:
         """[S, heads, d] → [b, longest, heads, d]"""
-        padded: Tensor = _Spread.apply(asked, self.asked, self.rows * self.longest)
-        return padded.unflatten(0, (self.rows, self.longest))
+        return _by_row(_applied(_Spread, asked, self.asked, self.rows * self.longest), self.rows)
 
     def asked_of(self, tokens: Tensor) -> Tensor:
         """[P + b·n + S, …] → [S, …]"""
-        return tokens.split([len(tokens) - len(self.asked), len(self.asked)])[1]
+        return torch.split(tokens, [len(tokens) - len(self.asked), len(self.asked)])[1]
 
     def packed(self, by_row: Tensor) -> Tensor:
         """[b, longest, e] → [S, e]"""
-        packed: Tensor = _Gathered.apply(by_row.flatten(0, 1), self.asked)
-        return packed
+        return _applied(_Gathered, by_row.flatten(0, 1), self.asked)
 
 
-def fits(model: nn.Module, tokens: Tensor) -> bool:
+def fits(model: Any, tokens: Tensor) -> bool:
     """Whether this pass can stand in for the decoder's own. tokens: any that it would be given"""
-    plain = tokens.device.type == "cpu" and tokens.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return plain and type(model) is LlamaModel and not model.config.attention_dropout
+    of = tokens.device.type, tokens.dtype, torch.is_autocast_enabled("cpu"), model.__class__
+    return of == ("cpu", torch.float32, False, LlamaModel) and not model.config.attention_dropout
 
 
 def answer_states(model: Any, prompt: Tensor, shown: Tensor, asked: Tensor, counted: Tensor) -> Tensor:
@@ -88,22 +85,18 @@ def project(linears: Sequence[nn.Module], tokens: Tensor) -> list[Tensor]:
     found: list[Any] = list(linears)
     parts = [(one.base_layer.weight, one.lora_A["default"].weight, one.lora_B["default"].weight) for one in found]
     flat = [part for each in zip(*parts, strict=True) for part in each]
-    outputs: tuple[Tensor, ...] = _Adapted.apply(tokens, [float(one.scaling["default"]) for one in found], *flat)
-    return list(outputs)
+    together: Any = _Adapted
+    return list(together.apply(tokens, [float(one.scaling["default"]) for one in found], *flat))
 
 
 def _is_plain(linear: Any) -> bool:
     """An adapter of LoRA's first form, without dropout, over a frozen layer without bias."""
-    return (
-        isinstance(linear, AdaptedLinear)
-        and linear.active_adapters == ["default"]
-        and not (linear.disable_adapters or linear.merged or linear.lora_variant)
-        and isinstance(linear.lora_dropout["default"], nn.Identity)
-        and type(linear.base_layer) is nn.Linear
-        and linear.base_layer.bias is None
-        and not linear.base_layer.weight.requires_grad
-        and linear.lora_B["default"].bias is None
-    )
+    if getattr(linear, "active_adapters", None) != ["default"]:
+        return False
+    layer, plain = linear.base_layer, isinstance(linear.lora_dropout["default"], nn.Identity)
+    used = not (linear.disable_adapters or linear.merged or linear.lora_variant)
+    biased = layer.bias is not None or linear.lora_B["default"].bias is not None
+    return used and plain and not biased and type(layer) is nn.Linear and not layer.weight.requires_grad
 
 
 def _places(model: Any, prompt: int, shown: torch.Size, longest: int, asked: Tensor) -> _Places:
@@ -132,10 +125,10 @@ def _attention(attention: Any, tokens: Tensor, places: _Places) -> Tensor:
     """What each token sees: [P + b·n + S, heads · d]."""
     query, key, value = project([attention.q_proj, attention.k_proj, attention.v_proj], tokens)
     query, keys, values = _turned(attention, query, places), *_keys_and_values(attention, key, value, places)
-    alone, others = query.split([places.prompt, len(query) - places.prompt])
+    alone, others = torch.split(query, [places.prompt, len(query) - places.prompt])
     of_prompt = _look(alone[None], keys[:1, : places.prompt], values[:1, : places.prompt], attention.scaling, None)[0]
     rows = _look(places.by_row(others), keys, values, attention.scaling, places.seen)
-    shown, asked = rows.split([places.shown, places.longest], 1)
+    shown, asked = torch.split(rows, [places.shown, places.longest], 1)
     return torch.cat([of_prompt, shown.flatten(0, 1), places.packed(asked)])
 
 
@@ -151,21 +144,26 @@ def _last_attention(attention: Any, tokens: Tensor, places: _Places) -> Tensor:
 
 def _turned(attention: Any, projected: Tensor, places: _Places) -> Tensor:
     """With the rotary embedding of their places, those of the last tokens: [tokens, heads, d]."""
-    by_head = projected.unflatten(1, (-1, attention.head_dim))
+    by_head = _heads(attention, projected)
     start = len(places.cos) - len(by_head)
-    turned: Tensor = _Rotary.apply(by_head, places.cos[start:], places.sin[start:])
-    return turned
+    return _applied(_Rotary, by_head, places.cos[start:], places.sin[start:])
+
+
+def _heads(attention: Any, projected: Tensor) -> Tensor:
+    """[tokens, heads · d] → [tokens, heads, d]"""
+    width = int(attention.head_dim)
+    return projected.view(len(projected), projected.shape[1] // width, width)
 
 
 def _keys_and_values(attention: Any, key: Tensor, value: Tensor, places: _Places) -> tuple[Tensor, Tensor]:
-    turned, values = _turned(attention, key, places), value.unflatten(1, (-1, attention.head_dim))
+    turned, values = _turned(attention, key, places), _heads(attention, value)
     repeats = attention.num_key_value_groups
     return _keys(turned.repeat_interleave(repeats, 1), places), _keys(values.repeat_interleave(repeats, 1), places)
 
 
 def _keys(tokens: Tensor, places: _Places) -> Tensor:
     """[P + b·n + S, heads, d] → [b, P + n + longest, heads, d]"""
-    prompt, others = tokens.split([places.prompt, len(tokens) - places.prompt])
+    prompt, others = torch.split(tokens, [places.prompt, len(tokens) - places.prompt])
     return torch.cat([prompt.expand(places.rows, -1, -1, -1), places.by_row(others)], 1)
 
 
@@ -180,8 +178,17 @@ def _norm(norm: LlamaRMSNorm, tokens: Tensor) -> Tensor:
     if norm.weight.requires_grad:
         normed: Tensor = norm(tokens)
         return normed
-    scaled: Tensor = _Norm.apply(tokens, norm.weight, norm.variance_epsilon)
-    return scaled
+    return _applied(_Norm, tokens, norm.weight, norm.variance_epsilon)
+
+
+def _by_row(tokens: Tensor, rows: int) -> Tensor:
+    """[b · n, …] → [b, n, …]"""
+    return tokens.view(rows, len(tokens) // rows, *tokens.shape[1:])
+
+
+def _applied(operation: Any, *inputs: Any) -> Tensor:
+    found: Tensor = operation.apply(*inputs)
+    return found
 
 
 class _Norm(torch.autograd.Function):
@@ -189,8 +196,8 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        root = torch.linalg.vector_norm(tokens, dim=1, keepdim=True).square_().div_(tokens.shape[1])
-        root = root.add_(epsilon).rsqrt_()
+        root: Tensor = torch.linalg.vector_norm(tokens, dim=1, keepdim=True)
+        root = root.square_().div_(tokens.shape[1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(tokens, weight, root)
         return (tokens * root).mul_(weight)
 
@@ -212,7 +219,8 @@ class _Rotary(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _turn(gradients[0], *ctx.saved_tensors, -1.0), None, None
+        cos, sin = ctx.saved_tensors
+        return _turn(gradients[0], cos, sin, -1.0), None, None
 
 
 def _turn(tokens: Tensor, cos: Tensor, sin: Tensor, way: float) -> Tensor:
@@ -264,7 +272,7 @@ class _Adapted(torch.autograd.Function):
         low = tokens @ stacked.T
         ctx.scales = scales
         ctx.save_for_backward(tokens, low, stacked, *frozen, *up)
-        lows = low.split([len(part) for part in down], 1)
+        lows = torch.split(low, [len(part) for part in down], 1)
         return tuple(
             torch.mm(tokens, weight.T).addmm_(one, raised.T, alpha=scale)
             for weight, one, raised, scale in zip(frozen, lows, up, scales, strict=True)
@@ -277,8 +285,8 @@ class _Adapted(torch.autograd.Function):
         frozen, up = others[:count], others[count:]
         ranks = [raised.shape[1] for raised in up]
         given = torch.cat([(one @ raised).mul_(s) for one, raised, s in zip(gradients, up, scales, strict=True)], 1)
-        downs = (given.T @ tokens).split(ranks)
-        lows = low.split(ranks, 1)
+        downs = torch.split(given.T @ tokens, ranks)
+        lows = torch.split(low, ranks, 1)
         ups = [(one.T @ part).mul_(scale) for one, part, scale in zip(gradients, lows, scales, strict=True)]
         wanted = None
         if ctx.needs_input_grad[0]:
