@@ -6,7 +6,7 @@ A row that was erased, withdrawn, corrected or moved to a walk that is held out 
 
 What a version is gone on from by is written beside its adapter, with a hash of each file:
 
-    going_on.json   base, recipe, nights in a row that went on, files
+    going_on.json   base, recipe, nights in a row that went on, versions of the programs, files
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class NightCourse:
 
 
 def last_night(registry: Registry) -> Origin | None:
-    """The champion, where the newest night made it and what it is gone on from by is whole. Raises: OSError."""
+    """The champion, where the newest night made it with these versions of the programs, and what it is gone on from by
+    is whole. Raises: OSError."""
     nights = [model for model in registry.list() if model.evaluation.get("outcome")]
     if not nights or nights[-1].version != registry.champion():
         return None
@@ -99,6 +100,7 @@ def last_night(registry: Registry) -> Origin | None:
     try:
         kept = json.loads((adapter / FILE).read_bytes())
         whole = all(atomic.sha256_file(adapter / name) == digest for name, digest in kept["files"].items())
+        whole &= kept["code"] == lineage.code()
         rows = frozenset(registry.taught_by(version))
         found = Origin(version, adapter, int(kept["nights"]), str(kept["base"]), dict(kept["recipe"]), rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BundleError):
@@ -143,7 +145,7 @@ def _obstacle(origin: Origin, whole: NightCourse, now: Collection[str], nights: 
 def write(adapter: Path, of: NightCourse) -> None:
     """Beside the adapter that a night made. Raises: OSError."""
     files = {file.name: atomic.sha256_file(file) for file in sorted(adapter.glob("*.safetensors"))}
-    value = {"base": of.base, "recipe": _lasting(of.whole), "nights": of.nights, "files": files}
+    value = {"base": of.base, "recipe": _lasting(of.whole), "nights": of.nights, "code": lineage.code(), "files": files}
     atomic.write_json(adapter / FILE, value)
 
 

@@ -200,6 +200,15 @@ def test_a_damaged_adapter_means_the_base(home: tuple[Path, LearnSettings]) -> N
         assert going_on.last_night(registry) is None
 
 
+def test_other_versions_of_the_programs_mean_the_base(
+    home: tuple[Path, LearnSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Registry(home[0])) as registry:
+        assert going_on.last_night(registry) is not None
+        monkeypatch.setattr(lineage, "code", lambda: "waycue 99")
+        assert going_on.last_night(registry) is None
+
+
 def test_another_champion_than_the_newest_night_means_the_base(home: tuple[Path, LearnSettings]) -> None:
     place, _ = home
     with closing(Registry(place)) as registry:
