@@ -112,9 +112,7 @@ def train(
     cache = around.cache or cache_of(base, folder / "features", progress=progress)
     device = devices.chosen(recipe.device)
     work = Work(folder, progress, device)
-    adapted = adapt(base, recipe)
-    if around.goes_on_from is not None:
-        restore(adapted, base, around.goes_on_from)
+    adapted = _begun(base, recipe, around.goes_on_from)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15), brief=not recipe.gradient_checkpointing)
     views = JoinedViews([views_of(lot) for lot in (fresh, older, replay, masked, held)])
     taught, places = len(fresh) + len(older) + len(replay), range(len(views) - len(held), len(views))
@@ -168,6 +166,14 @@ def adapt(base: Checkpoint, recipe: Recipe) -> Any:
     adapted = get_peft_model(base.model, config)
     if recipe.gradient_checkpointing:
         base.model.activation_checkpointing_enable()
+    return adapted
+
+
+def _begun(base: Checkpoint, recipe: Recipe, goes_on_from: Path | None) -> Any:
+    """`adapt`, with the weights of the night that is gone on from. Raises: as `restore`."""
+    adapted = adapt(base, recipe)
+    if goes_on_from is not None:
+        restore(adapted, base, goes_on_from)
     return adapted
 
 

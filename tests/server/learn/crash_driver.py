@@ -228,7 +228,7 @@ def main(place: Path, parts: Sequence[str]) -> None:
 
     assert child(look) == 0
     wanted = json.loads((place / "wanted.json").read_text())
-    assert goes_on == any(one["figures"]["went_on_from"] for one in wanted.values() if "figures" in one)
+    assert goes_on == any(one["figures"]["went_on_from"] for one in wanted.values() if isinstance(one, dict))
     last = {label: at for at, label in enumerate(steps)}
     telling = (at for label, at in last.items() if not label.startswith(("fsync", "unlink")))
     chosen = sorted({next(at for label, at in last.items() if part in label) for part in parts} or telling)
