@@ -7,8 +7,9 @@ ratio.{starter,smolvlm256m}    samples a second, ours ÷ Trainer + peft without 
                                and seed; `first` with an empty cache, `later` with a full one, as on later nights
 rows.{100,1000,10000}          seconds by stage, peak memory and disk; of 10,000 rows the tower is a stub that gives
                                random features of the right size, which the report says
-second_night_share             seconds of the night after 20 more rows ÷ of the first with 1,000, steps included;
-                               `second_night_features_share`: without the steps
+second_night_share             seconds of the night after 20 more rows, which goes on from the first one's model, ÷ of
+                               the first with 1,000, steps included; `second_night_features_share`: without the steps;
+                               `second_night_from_base_share`: of one that begins from the base again
 teach_now_s.{starter,…}        `waycue-server teach now cone` after 20 confirmed moments, and, with what the first
                                one kept, after 20 more; the bar is for the second
 
@@ -44,16 +45,17 @@ from benchmarks._retrained import TEXT, VISION
 from server import config, walks
 from server.dataset import feature_cache
 from server.dataset.sample_row import SampleRow
-from server.learn import bundles, devices, features, lora, presets
+from server.learn import bundles, devices, features, going_on, lineage, lora, presets
 from server.learn.bases import STARTER_FOLDER
 from server.learn.batches import Layout
 from server.learn.features import TrainingSet, cache_of
+from server.learn.going_on import NightCourse
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.learn.views import Labels, Rows, ViewPlan
 from server.learn.watching import Losses
 from server.model import checkpoint as checkpoints
-from server.model.checkpoint import Checkpoint
+from server.model.checkpoint import Checkpoint, fingerprint
 from server.model.guide import Guide, LossWeights
 from shared import atomic
 from shared.preprocess import Preprocessing, normalise
@@ -170,18 +172,26 @@ def rows(count: str) -> dict[str, Any]:
 
 
 def second(count: str) -> dict[str, Any]:
-    """The night after NEW_ROWS more rows, beside the first."""
+    """The night after NEW_ROWS more rows, which goes on from the first, and one that begins from the base again."""
     number = int(count)
     with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
         folder = Path(place)
         every = moments(folder / "dataset", number + NEW_ROWS)
-        recipe = _recipe("starter", number)
+        recipe, of = _recipe("starter", number), fingerprint(_base("starter"))
         one, _ = _ours(_base("starter"), every[:number], folder, recipe, "one")
-        two, _ = _ours(_base("starter"), every, folder, recipe, "two")
+        adapter = folder / "one" / "adapter"
+        going_on.write(adapter, NightCourse(recipe, recipe, of))
+        rows = frozenset(lineage.identities(every[:number]))
+        kept = json.loads((adapter / going_on.FILE).read_bytes())
+        origin = going_on.Origin("one", adapter, 0, of, kept["recipe"], rows)
+        course = going_on.course(origin, recipe, of, every, nights=1)
+        two, _ = _ours(_base("starter"), every, folder, recipe, "two", course=course)
+        again, _ = _ours(_base("starter"), every, folder, recipe, "again")
     return {
-        "second_night": {"first": one, "second": two, "rows": number, "new": NEW_ROWS},
+        "second_night": {"first": one, "second": two, "from_base": again, "rows": number, "new": NEW_ROWS},
         "second_night_share": round(two["cpu_s"] / one["cpu_s"], 3),
         "second_night_features_share": round(two["features_cpu_s"] / one["features_cpu_s"], 3),
+        "second_night_from_base_share": round(again["cpu_s"] / one["cpu_s"], 3),
     }
 
 
@@ -227,10 +237,19 @@ MEASURED: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def _ours(
-    base: Checkpoint, taught: Sequence[SampleRow], folder: Path, recipe: Recipe, name: str
+    base: Checkpoint,
+    taught: Sequence[SampleRow],
+    folder: Path,
+    recipe: Recipe,
+    name: str,
+    *,
+    course: NightCourse | None = None,
 ) -> tuple[dict[str, float], float]:
     """(seconds of the clock and the processor, of the features alone too; loss at the end)"""
-    views = _views(base, taught, folder, recipe)
+    origin, recipe, whole = (None, recipe, recipe) if course is None else (course.origin, course.recipe, course.whole)
+    known = [course is not None and course.known(row) for row in taught]
+    views = _views(base, [row for row, was in zip(taught, known, strict=True) if not was], folder, recipe)
+    older = _views(base, [row for row, was in zip(taught, known, strict=True) if was], folder, whole)
     cache = cache_of(base, folder / "features", most_bytes=round(LearnSettings().features_gb * 1e9))
     began, began_cpu, marks = time.perf_counter(), time.process_time(), list[tuple[float, float]]()
 
@@ -238,8 +257,8 @@ def _ours(
         if text.startswith("tower features") or not marks:
             marks[:] = [(time.perf_counter() - began, time.process_time() - began_cpu)]
 
-    around = lora.Surroundings(cache=cache)
-    trained = lora.train(base, views, [], recipe, folder / name, around=around, progress=progress)
+    around = lora.Surroundings(cache=cache, goes_on_from=None if origin is None else origin.adapter)
+    trained = lora.train(base, views, [], recipe, folder / name, older=older, around=around, progress=progress)
     spent = {
         "seconds": round(time.perf_counter() - began, 1),
         "cpu_s": round(time.process_time() - began_cpu, 1),
@@ -263,7 +282,7 @@ def _plain(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     rows_ = _Plain(base, views, lora._order(len(views), 0, recipe))
     losses = Losses(recipe.steps, lambda text: None)
-    optimiser = torch.optim.AdamW(lora._groups(guide, recipe), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(lora._groups(guide, recipe), weight_decay=0.01, fused=True)
     trainer = Trainer(
         model=guide,
         args=lora._arguments(folder / "plain", recipe, devices.CPU),

@@ -3,9 +3,10 @@ stands on pretrained eyes only these are frozen, and its layers have adapters to
 
     rows + replay → tower features, once, into a memory-mapped array → Trainer → adapter on disk → merged model
 
-Always from *base + full replay*, never from last night's adapter, so that errors do not add up. The towers are frozen,
-so what they make of a picture or sound is computed once; the steps then cost only connector, decoder and head, and the
-projection and gate of what is heard.
+From *base + full replay*, so that errors do not add up; or for some nights on from the last one's adapter, with replay
+of the base's frames and of the rows that taught it (server.learn.going_on). The towers are frozen, so what they make of
+a picture or sound is computed once; the steps then cost only connector, decoder and head, and the projection and gate
+of what is heard.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments
 
 from server.dataset.feature_cache import FeatureCache
@@ -39,11 +40,14 @@ from server.model.checkpoint import HEAD_FILE, Checkpoint
 from server.model.guide import Guide, LossWeights
 from shared import atomic
 from shared.clock import Clock, SystemClock
+from shared.errors import ConfigError
 
 LINEARS = r".*text_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 ON_EYES = r".*vision_model\.encoder.*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 """The layers of a tower between frozen eyes and the connector: they adapt too, the eyes themselves do not."""
 CONNECTOR = r"modality_projection.proj"
+OLDER_SHARE = 0.5
+"""Of what the dataset gives to a night that goes on: rows that taught before."""
 Progress = Callable[[str], None]
 
 
@@ -76,6 +80,8 @@ class Surroundings:
     clock: Clock = field(default_factory=SystemClock)
     stages: Stages = field(default_factory=Stages)
     """Where its seconds are added up."""
+    goes_on_from: Path | None = None
+    """An adapter of this base and recipe, with what was taught beside it; None = the base as it is."""
 
 
 def train(
@@ -85,6 +91,7 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
+    older: Views | Sequence[Example] = (),
     masked: Sequence[Example] = (),
     held: Views | Sequence[Example] = (),
     around: Surroundings | None = None,
@@ -92,8 +99,9 @@ def train(
 ) -> Trained:
     """Train `base` in place and leave it merged, on the CPU; adapter and head are saved under `folder`/adapter.
 
-    fresh: the dataset's pictures with their variations; replay: what must not be forgotten; masked: what teaches the
-    ground alone; held: what is held back to see how well it goes on
+    fresh: the dataset's pictures with their variations; replay: what must not be forgotten; older: pictures of the
+    dataset that taught the adapter which is gone on from, half of the dataset's share; masked: what teaches the ground
+    alone; held: what is held back to see how well it goes on
     A training that was cut off goes on from its last save under `folder`/steps.
     raises: OSError, ConfigError, DatasetError
     """
@@ -104,11 +112,12 @@ def train(
     cache = around.cache or cache_of(base, folder / "features", progress=progress)
     device = devices.chosen(recipe.device)
     work = Work(folder, progress, device)
-    adapted = adapt(base, recipe)
-    guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
-    views = JoinedViews([views_of(lot) for lot in (fresh, replay, masked, held)])
-    taught, places = len(fresh) + len(replay), range(len(views) - len(held), len(views))
-    order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=_lots(fresh))
+    adapted = _begun(base, recipe, around.goes_on_from)
+    guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15), brief=not recipe.gradient_checkpointing)
+    views = JoinedViews([views_of(lot) for lot in (fresh, older, replay, masked, held)])
+    taught, places = len(fresh) + len(older) + len(replay), range(len(views) - len(held), len(views))
+    lots = _lots(fresh), _lots(older)
+    order = _order(len(fresh), len(replay), recipe, older=len(older), masked=len(masked), lots=lots)
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
     wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *places]
     with around.stages.stage("towers"):
@@ -116,7 +125,7 @@ def train(
     rows = TrainingSet(base, prepared, order)
     losses = Losses(recipe.steps, progress)
     callbacks = [losses, Saves(), Deadline(around.seconds_most, around.clock, progress)]
-    moments = fresh.moments if isinstance(fresh, Rows) else len(fresh)
+    moments = sum(lot.moments if isinstance(lot, Rows) else len(lot) for lot in (fresh, older))
     epoch = recipe.epoch_steps(moments, replay=len(replay) > 0)
     checks = Validation(guide, rows, places, recipe, work, epoch_steps=epoch)
     callbacks += [checks] if len(held) else []
@@ -160,10 +169,37 @@ def adapt(base: Checkpoint, recipe: Recipe) -> Any:
     return adapted
 
 
+def _begun(base: Checkpoint, recipe: Recipe, goes_on_from: Path | None) -> Any:
+    """`adapt`, with the weights of the night that is gone on from. Raises: as `restore`."""
+    adapted = adapt(base, recipe)
+    if goes_on_from is not None:
+        restore(adapted, base, goes_on_from)
+    return adapted
+
+
+def restore(adapted: Any, base: Checkpoint, folder: Path) -> None:
+    """Give a base with new adapters the weights that a night saved, and what it taught beside them.
+
+    raises: ConfigError where they do not fit; OSError
+    """
+    found: Any = set_peft_model_state_dict(adapted, load_file(folder / "adapter_model.safetensors"))
+    missing = [name for name in found.missing_keys if ".lora_" in name or ".modules_to_save." in name]
+    if found.unexpected_keys or missing:
+        raise ConfigError(
+            f"The adapter in {folder} does not fit {base.name}: {[*found.unexpected_keys, *missing][0]}",
+            hint="Begin from the base: waycue-server retrain --force",
+        )
+    base.head.load_state_dict(load_file(folder / HEAD_FILE))
+    if base.ear is not None:
+        sound.load_projection(base.ear, folder / sound.PROJECTION_FILE)
+    if base.eyes is not None:
+        eyes_tower.load(base.eyes, folder)
+
+
 def _trainer(
     guide: Guide, rows: TrainingSet, recipe: Recipe, arguments: TrainingArguments, callbacks: list[Any]
 ) -> Trainer:
-    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01, fused=True)
     trainer = TaughtOnly(
         model=guide,
         args=arguments,
@@ -237,21 +273,38 @@ def _lots(fresh: Views | Sequence[Example]) -> list[NDArray[np.int64]] | None:
 
 
 def _order(
-    fresh: int, replay: int, recipe: Recipe, *, masked: int = 0, lots: Sequence[NDArray[np.int64]] | None = None
+    fresh: int,
+    replay: int,
+    recipe: Recipe,
+    *,
+    older: int = 0,
+    masked: int = 0,
+    lots: Sequence[Sequence[NDArray[np.int64]] | None] = (None, None),
 ) -> NDArray[np.int64]:
-    """Which place comes when: `new_share` of the rows are fresh, each before any comes again; the others replay, drawn
-    evenly; `mask_share` of all are masked instead. lots: fresh places that weigh as one moment, of each moment"""
+    """Which place comes when: `new_share` of the rows are fresh, half of them older where there are any, each before
+    any comes again; the others replay, drawn evenly; `mask_share` of all are masked instead. lots: of what is fresh and
+    of what is older the places that weigh as one moment, of each moment"""
     rng = np.random.default_rng(recipe.seed)
     count = recipe.steps * recipe.batch * recipe.accumulate
     share = recipe.new_share if replay else 1.0
     new = rng.random(count) < share
-    order = fresh + rng.integers(0, max(1, replay), count)
+    order = fresh + older + rng.integers(0, max(1, replay), count)
     draws = int(new.sum())
-    order[new] = _in_epochs(fresh, draws, rng) if lots is None else in_weighed_epochs(lots, draws, rng)
+    again = rng.random(draws) < OLDER_SHARE if older else np.zeros(draws, np.bool_)
+    drawn = np.empty(draws, np.int64)
+    drawn[~again] = _drawn(fresh, int((~again).sum()), rng, lots[0])
+    drawn[again] = fresh + _drawn(older, int(again.sum()), rng, lots[1])
+    order[new] = drawn
     if not masked:
         return order
-    others = fresh + replay + rng.integers(0, masked, count)
+    others = fresh + older + replay + rng.integers(0, masked, count)
     return np.where(rng.random(count) < recipe.mask_share, others, order)
+
+
+def _drawn(
+    places: int, draws: int, rng: np.random.Generator, lots: Sequence[NDArray[np.int64]] | None
+) -> NDArray[np.int64]:
+    return _in_epochs(places, draws, rng) if lots is None else in_weighed_epochs(lots, draws, rng)
 
 
 def _in_epochs(places: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """One night, told from top to bottom.
 
     lock → what an earlier night left undone → view → enough new rows? → damaged files put aside
-         → examples + replay → LoRA → adapter → export → quantise → parity → recalibrate
+         → on from the last night, or from the base → examples + replay → LoRA → adapter
+         → export → quantise → parity → recalibrate
          → gate against the champion → register → promote (or keep the champion and say why)
 
 Single-flight: a second retrain waits for nobody, it says that one is running. Every stage's output is named by what it
@@ -33,6 +34,7 @@ from server.learn import (
     bases,
     bundles,
     examples,
+    going_on,
     lineage,
     lora,
     masked,
@@ -45,9 +47,11 @@ from server.learn import (
 )  # fmt: skip
 from server.learn.batches import Layout
 from server.learn.features import boxes_of, cache_of
+from server.learn.going_on import NightCourse
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.learn.weak import BoxLabels
+from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Overtaken, Registry
 from shared import atomic
@@ -69,6 +73,8 @@ class Night:
     champion: str = ""
     samples: int = 0
     """Rows of the dataset that taught."""
+    went_on_from: str = ""
+    """The version that it went on from; "" = it began from the base."""
     held_out: int = 0
     seconds: float = 0.0
     loss_first: float = 0.0
@@ -94,7 +100,7 @@ class _Job:
     registry: Registry
     rows: tonight.NightRows
     base: Checkpoint
-    recipe: Recipe
+    course: NightCourse
     settings: LearnSettings
     bounds: Bounds
     progress: Progress
@@ -123,7 +129,7 @@ def retrain(
 
     bounds: what its model is held to
     stages: measures it by their clock, the night's own, and may tell what it is at
-    force: train also with fewer new rows than settings.new_rows_least
+    force: train also with fewer new rows than settings.new_rows_least, and from the base
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
     stages = stages or Stages()
@@ -153,8 +159,10 @@ def retrain(
         why = tonight.too_few(rows.teaching, sum(row.row_id in kept for row in new), settings, force=force)
         if why is not None:
             return Night("skipped", (why,), champion=champion, put_aside=rows.put_aside)
+        course = _course(registry, rows, base, recipe, nights=0 if force else settings.continue_nights)
+        progress(f"{len(rows.teaching)} verified rows teach; base {base.name}{course.why}")
         job = _Job(
-            registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s, masks, cache, stages
+            registry, rows, base, course, settings, bounds or Bounds(), progress, clock, started_s, masks, cache, stages
         )
         night = _train_and_judge(job)
         atomic.write_json(verdict.report(home, night.version), asdict(night))
@@ -182,6 +190,14 @@ def _masks(base: Checkpoint, settings: LearnSettings, progress: Progress) -> Seq
     return folders
 
 
+def _course(
+    registry: Registry, rows: tonight.NightRows, base: Checkpoint, recipe: Recipe, *, nights: int
+) -> NightCourse:
+    """Raises: OSError."""
+    origin = going_on.last_night(registry) if nights else None
+    return going_on.course(origin, recipe, checkpoints.fingerprint(base), rows.view.teaching, nights=nights)
+
+
 def _new_rows(view: tonight.DatasetView, registry: Registry, progress: Progress) -> list[SampleRow]:
     """Rows that teach and that no registered version has seen."""
     seen, unread = lineage.seen(registry)
@@ -199,15 +215,15 @@ def _finished(settled: verdict.Settled) -> Night:
 
 def _train_and_judge(job: _Job) -> Night:
     base, rows, registry, settings = job.base, job.rows, job.registry, job.settings
-    key = tonight.key_of(base, rows.teaching, job.recipe, settings.decoder_bits)
+    key = tonight.key_of(base, rows.teaching, job.course.recipe, settings.decoder_bits, after=job.course.key)
     work = job.home / "nights" / key
     verdict.clear(job.home, keep=key)
     version, began_utc_s = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, job.clock)
-    job.progress(f"{len(rows.teaching)} verified rows teach; base {base.name}")
+    learnt_from = job.course.learnt(rows.view.teaching, rows.teaching)
     trained = _train(job, work)
     champion = registry.champion() or ""
     made, label = _export(job, work, champion=champion, version=version, began_utc_s=began_utc_s)
-    extra: dict[str, Any] = {"lineage": lineage.manifest_entry(rows.teaching)}
+    extra: dict[str, Any] = {"lineage": lineage.manifest_entry(learnt_from)}
     learnt = lineage.samples(registry, champion)
     if job.masks:
         extra["masks"] = [{"layout": folder.layout, "licence": folder.licence} for folder in job.masks]
@@ -223,7 +239,8 @@ def _train_and_judge(job: _Job) -> Night:
         reasons=judged.decision.reasons,
         version=version,
         champion=champion,
-        samples=len(rows.teaching),
+        samples=len(learnt_from),
+        went_on_from=job.course.version,
         held_out=judged.held_out,
         seconds=seconds,
         loss_first=trained.loss_first,
@@ -236,13 +253,14 @@ def _train_and_judge(job: _Job) -> Night:
         put_aside=rows.put_aside,
         stages=job.stages.to_dict(),
     )
-    run_card.write(work / "adapter", _card(job, version, trained, judged))
+    going_on.write(work / "adapter", job.course)
+    run_card.write(work / "adapter", replace(_card(job, version, trained, judged), taught=learnt_from))
     registry.add(
         made.folder,
         parent=champion,
         adapter=work / "adapter",
         evaluation=asdict(night),
-        taught=lineage.taught(rows.teaching, dataset=rows.view.version, seconds=seconds),
+        taught=lineage.taught(learnt_from, dataset=rows.view.version, seconds=seconds),
     )
     if judged.decision.accepted:
         try:
@@ -271,31 +289,53 @@ def _card(job: _Job, version: str, trained: lora.Trained, judged: Judgement) -> 
 
 
 def _train(job: _Job, work: Path) -> lora.Trained:
-    base, recipe, layout = job.base, job.recipe, Layout.of(job.base)
+    base, recipe, layout = job.base, job.course.recipe, Layout.of(job.base)
     detector = None if base.eyes is None else base.eyes.detector
     plan = examples.ViewPlan(
         variations=recipe.variations,
         seed=recipe.seed,
         senses=senses_of(base),
-        most=recipe.draws(replay=bool(base.known)),
         boxes=None if detector is None else BoxLabels(detector.network, detector.names, layout),
         found=None if detector is None else boxes_of(base, job.home / feature_cache.FOLDER, progress=job.progress),
     )
-    folder = job.rows.view.folder
     with job.stages.stage("views"):
         teaching, held = validation.split(job.rows.teaching, recipe.held_share)
-        clusters = alike.clusters_of(job.home, teaching, within=recipe.alike_bits)
-        fresh = examples.examples(folder, teaching, layout, replace(plan, clusters=clusters))
-        judged = examples.examples(folder, held, layout, replace(plan, variations=1, most=None))
+        fresh, older = _new_and_older(job, teaching, plan)
+        judged = examples.examples(job.rows.view.folder, held, layout, replace(plan, variations=1))
         picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)
         ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)
     with job.stages.stage("replay"):
         known = bases.replay(base, layout, recipe, job.progress, cache=replayed.folder(job.home))
-    logs = job.home / "nights" / TENSORBOARD / work.name
-    around = lora.Surroundings(job.cache, logs, job.settings.hours_most * 3600, job.clock, job.stages)
-    return lora.train(
-        base, fresh, known, recipe, work, masked=ground, held=judged, around=around, progress=job.progress
+    origin = job.course.origin
+    around = lora.Surroundings(
+        cache=job.cache,
+        logs=job.home / "nights" / TENSORBOARD / work.name,
+        goes_on_from=None if origin is None else origin.adapter,
+        seconds_most=job.settings.hours_most * 3600,
+        clock=job.clock,
+        stages=job.stages,
     )
+    return lora.train(
+        base, fresh, known, recipe, work, older=older, masked=ground, held=judged, around=around, progress=job.progress
+    )
+
+
+def _new_and_older(job: _Job, teaching: Sequence[SampleRow], plan: examples.ViewPlan) -> Sequence[examples.Rows]:
+    """Views of the rows that are new since the night that this one goes on from, all of a night from the base, and of
+    the others: of each of these as many as a whole night takes, whose features are kept."""
+    course, replays = job.course, bool(job.base.known)
+    clusters = alike.clusters_of(job.home, teaching, within=course.recipe.alike_bits)
+    known = [course.known(row) for row in teaching]
+    if all(known):  # what is new is all held back
+        known = [False] * len(teaching)
+
+    def lot(*, older: bool) -> examples.Rows:
+        at = [place for place, was in enumerate(known) if was == older]
+        most = (course.whole if older else course.recipe).draws(replay=replays)
+        own = replace(plan, most=most, clusters=[clusters[place] for place in at])
+        return examples.examples(job.rows.view.folder, [teaching[place] for place in at], Layout.of(job.base), own)
+
+    return lot(older=False), lot(older=True)
 
 
 def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:
@@ -307,6 +347,6 @@ def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: 
         golden.choose(base, parent, folder, view, progress=job.progress),
         golden.parity_moments(base, folder, view, progress=job.progress),
         job.settings.decoder_bits,
-        bundles.objects_taught(job.rows.teaching),
+        bundles.objects_taught(job.course.learnt(job.rows.view.teaching, job.rows.teaching)),
     )
     return bundles.make_bundles(base, plan, work, progress=job.progress, stages=job.stages), plan.label

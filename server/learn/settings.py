@@ -37,6 +37,9 @@ class LearnSettings:
     """Optimiser steps of a night, at least."""
     steps_most: Annotated[int, Meta(ge=1, le=1_000_000)] = 960
     """Optimiser steps of a night, at most: rows that are not drawn in one night are in the next."""
+    continue_nights: Annotated[int, Meta(ge=0, le=365)] = 2
+    """Nights in a row that may go on from the last one's model, with a quarter of the steps, where few rows are new
+    and none of those that taught it is gone or changed. 0 = each begins from the base."""
     hours_most: Annotated[float, Meta(gt=0, le=168)] = 8.0
     """A training that takes longer ends at the step that it is at, and its model is judged as it is then."""
     memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0

@@ -114,13 +114,15 @@ def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[s
     return version, began_utc_s
 
 
-def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: Recipe, bits: int) -> str:
-    """Names all that a night's work is made from: gone on with is only what the same inputs began."""
+def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: Recipe, bits: int, *, after: str = "") -> str:
+    """Names all that a night's work is made from: gone on with is only what the same inputs began.
+
+    after: key of what it goes on from (server.learn.going_on); "" = the base
+    """
     ear = base.ear.config.name_or_path if base.ear is not None else ""
     taught = list(lineage.identities(teaching))
-    text = json.dumps(
-        [base.name, checkpoints.fingerprint(base), base.frames, ear, walks.KNOWN, taught, asdict(recipe), bits]
-    )
+    of = [base.name, checkpoints.fingerprint(base), base.frames, ear, walks.KNOWN, taught, asdict(recipe), bits]
+    text = json.dumps([*of, after] if after else of)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -175,6 +175,8 @@ class Rows(Sequence[Example]):
         self._open: _Material | None = None
         self._heard: tuple[int, NDArray[np.float32] | None] = -1, None
         self._contents: dict[str, str] = {}
+        self._known: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        """Of each sentence that was parsed."""
         self._detections: list[tuple[Piece, NDArray[np.generic]]] = []
         """Not in the cache yet."""
 
@@ -245,11 +247,16 @@ class Rows(Sequence[Example]):
         for at in places:
             row, number = self._row(at)
             text = row.ground_truth if number % 2 == 0 else swapped(row.ground_truth)
-            hazards, known = known_of(text, self._layout.objects)
+            hazards, known = self._known_of(text)
             sound = None if number % DEAF == DEAF - 1 else self._sound(at // self._each)
             said.append(Labels(text or vocabulary.CLEAR, None, None, hazards, known, sound))
         boxed = self._boxes(places, said)
         return said if boxed is None else boxed
+
+    def _known_of(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if text not in self._known:
+            self._known[text] = known_of(text, self._layout.objects)
+        return self._known[text]
 
     def _boxes(self, places: Sequence[int], said: Sequence[Labels]) -> list[Labels] | None:
         """The same with patch labels out of a detector's boxes; None where there is no detector."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from server.model import eyes_tower
+from server.model import answer_pass, eyes_tower
 from server.model.checkpoint import Checkpoint
 
 IGNORE = -100
@@ -62,8 +62,10 @@ class Batch(TypedDict, total=False):
 class Guide(nn.Module):
     """Trains a checkpoint in place."""
 
-    def __init__(self, checkpoint: Checkpoint, weights: LossWeights | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, weights: LossWeights | None = None, *, brief: bool = False) -> None:
+        """brief: leave out of the decoder's pass what no loss looks at, where that can be (server.model.answer_pass)"""
         super().__init__()
+        self.brief = brief
         self.model = checkpoint.model
         self.head = checkpoint.head
         self.ear = checkpoint.ear
@@ -90,11 +92,7 @@ class Guide(nn.Module):
         features = self.tower(batch["features"]) if "features" in batch else self.features(batch["pixel_values"])
         previous = self.tower(batch["previous"]) if "previous" in batch else None
         sound = self.sound(batch.get("heard"), batch.get("hears"))
-        logits = self.answer_logits(features, answers, previous=previous, sound=sound)
-        rows = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE, reduction="none")
-        counted = (answers != IGNORE).float()
-        said = counted.sum(1)
-        language = ((rows.view_as(counted) * counted).sum(1) / said.clamp(min=1)).sum() / (said > 0).sum().clamp(min=1)
+        language = self._language(features, answers, previous, sound)
         out = {"language_loss": language.detach(), "loss": self.weights.language * language}
         patch_logits, hazard_logits = self.head(features)
         if "patch_labels" in batch:
@@ -112,6 +110,33 @@ class Guide(nn.Module):
             out["loss"] = out["loss"] + self.weights.hazard * loss / len(hazards)
             out["hazard_loss"] = (loss / len(hazards)).detach()
         return out
+
+    def _language(self, features: Tensor, answers: Tensor, previous: Tensor | None, sound: Tensor | None) -> Tensor:
+        """Mean over the rows that say something of their mean cross-entropy: []."""
+        counted = answers != IGNORE
+        said = counted.sum(1)
+        if self.brief and answer_pass.fits(self.model.model.text_model, features):
+            logits, targets = self._counted_logits(features, answers, previous, sound), answers[counted]
+            each = functional.cross_entropy(logits, targets, reduction="none")
+            rows = (each / said.clamp(min=1).repeat_interleave(said)).sum()
+        else:
+            logits = self.answer_logits(features, answers, previous=previous, sound=sound).flatten(0, 1)
+            every = functional.cross_entropy(logits, answers.flatten(), ignore_index=IGNORE, reduction="none")
+            rows = ((every.view_as(answers) * counted.float()).sum(1) / said.clamp(min=1)).sum()
+        return rows / (said > 0).sum().clamp(min=1)
+
+    def _counted_logits(
+        self, features: Tensor, answers: Tensor, previous: Tensor | None, sound: Tensor | None
+    ) -> Tensor:
+        """Next-token logits of the counted positions alone, row by row: [counted, vocabulary]."""
+        connector, embed = self.model.model.connector, self.model.get_input_embeddings()
+        earlier = None if previous is None or self.frames == 1 else connector(previous)
+        prompt, *others = self._before_answer(connector(features), earlier, sound)
+        shown = torch.cat(others, dim=1)
+        asked = torch.cat([shown[:, -1:], embed(answers.clamp(min=0)[:, :-1])], dim=1)
+        text_model = self.model.model.text_model
+        states = answer_pass.answer_states(text_model, prompt[0], shown[:, :-1], asked, answers != IGNORE)
+        return answer_pass.project([self.model.lm_head], states)[0]
 
     def sound(self, heard: Tensor | None, hears: Tensor | None = None) -> Tensor | None:
         """heard [b, 2d] → what is added to image tokens [b, 1, e]; nothing where there was no sound."""
@@ -136,16 +161,20 @@ class Guide(nn.Module):
     ) -> Tensor:
         """The same for image tokens [b, n, e]. earlier: those of the picture before"""
         embed = self.model.get_input_embeddings()
-        batch = image.shape[0]
-        parts = [embed(self.before).expand(batch, -1, -1)]
-        if self.frames == 2:
-            parts += [image if earlier is None else earlier, embed(self.between).expand(batch, -1, -1)]
-        parts += [image if sound is None else image + sound, embed(self.after).expand(batch, -1, -1)]
+        parts = self._before_answer(image, earlier, sound)
         start = sum(part.shape[1] for part in parts) - 1
         inputs = torch.cat([*parts, embed(answers.clamp(min=0)[:, :-1])], dim=1)
         hidden = self.model.model.text_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         logits: Tensor = self.model.lm_head(hidden[:, start:])
         return logits
+
+    def _before_answer(self, image: Tensor, earlier: Tensor | None, sound: Tensor | None) -> list[Tensor]:
+        """Embeddings of the prompt with its pictures, each [b, tokens, e]; the first is the same in all rows."""
+        embed, batch = self.model.get_input_embeddings(), image.shape[0]
+        parts = [embed(self.before).expand(batch, -1, -1)]
+        if self.frames == 2:
+            parts += [image if earlier is None else earlier, embed(self.between).expand(batch, -1, -1)]
+        return [*parts, image if sound is None else image + sound, embed(self.after).expand(batch, -1, -1)]
 
     @torch.no_grad()
     def write(

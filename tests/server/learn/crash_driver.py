@@ -1,6 +1,7 @@
 """Kill a night at every kind of durable step, run it again, and compare with the one that nobody disturbed.
 
-Run as a program: `python -m tests.server.learn.crash_driver FOLDER [PART OF A KIND …]`. Each try is a forked child that
+Run as a program: `python -m tests.server.learn.crash_driver FOLDER [--going-on] [PART OF A KIND …]`; --going-on: the
+night is the second one, which goes on from the first. Each try is a forked child that
 kills itself (SIGKILL) before an os.fsync, os.replace, os.unlink or os.mkdir, or before or after a transaction of the
 registry. Which there are, an undisturbed night tells; a kind is a call with the functions that lead to it, and is tried
 at its last occurrence. With parts of names, the first kind that holds each is tried; else every kind but fsync and
@@ -21,6 +22,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache, wraps
 from pathlib import Path
 from types import FrameType
@@ -35,13 +37,13 @@ from server.evaluation.stages import Stages
 from server.gate import footprint
 from server.learn import nightly
 from server.learn.settings import LearnSettings
-from server.releases.registry import Registry
+from server.releases.registry import CHAMPION, Registry
 from shared.clock import ManualClock
 from tests.server.learn.parts import reviewed_home, save_field_checkpoint
 
 PATCHED = ("fsync", "replace", "unlink", "mkdir")
 OURS = ("/server/", "/shared/", "/exporters/", "/transformers/trainer")
-ROWS = 3
+ROWS, NEW_ROWS = 3, 2
 storing: list[Path] = []
 """The graphs that are being stored or copied now."""
 
@@ -143,7 +145,8 @@ def left(home: Path) -> dict[str, Any]:
         }
         manifest = json.loads((model.bundle_folder / "manifest.json").read_bytes())
         kept = {name: manifest[name] for name in ("created_at_utc", "model", "files", "lineage")}
-        figures = {name: model.evaluation[name] for name in ("outcome", "loss_first", "loss_last", "samples", "parity")}
+        names = ("outcome", "loss_first", "loss_last", "samples", "parity", "went_on_from")
+        figures = {name: model.evaluation[name] for name in names}
         found[model.version] = {"files": files, "manifest": kept, "figures": figures}
     registry.close()
     found["nights"] = sorted(path.name for path in (home / "nights").iterdir())
@@ -190,6 +193,14 @@ def resumed(home: Path, base: Path, wanted: dict[str, Any]) -> list[str]:
     return [f"{key} is {found.get(key)!r:.300}, not {wanted.get(key)!r:.300}" for key in sorted(other)]
 
 
+def before_going_on(home: Path, base: Path) -> None:
+    """The first night of a home, leading, and few new rows since."""
+    assert child(lambda: print(night(home, base).outcome)) == 0
+    with closing(Registry(home)) as registry:
+        registry.point(CHAMPION, registry.list()[-1].version, why="as if the gate had passed it")
+    reviewed_home(home, walks_of={"w": NEW_ROWS}, first=4 * ROWS)
+
+
 def unmeasured(bundle: Path, *, threads: int) -> float:
     """Else a process of its own for each night, that writes nothing."""
     return 0.0
@@ -200,9 +211,13 @@ def main(place: Path, parts: Sequence[str]) -> None:
     answers.rendered_cases = cache(answers.rendered_cases)  # pure, and inherited by forks
     footprint.peak_mb = unmeasured
     base = save_field_checkpoint(place / "base")
-    template = reviewed_home(place / "template", walks_of={"w": ROWS})
+    goes_on = "--going-on" in parts
+    parts = [part for part in parts if part != "--going-on"]
+    template = reviewed_home(place / "template", walks_of={"w": 4 * ROWS if goes_on else ROWS})
     (place / "graphs").mkdir()
     exporter.export_graphs = exported_once(place / "graphs")  # type: ignore[attr-defined]  # the same, sooner
+    if goes_on:
+        before_going_on(template, base)
     note, whole = place / "note", place / "whole"
     shutil.copytree(template, whole)
     assert killed(whole, base, -1, note) == 0, "the undisturbed night"
@@ -213,6 +228,7 @@ def main(place: Path, parts: Sequence[str]) -> None:
 
     assert child(look) == 0
     wanted = json.loads((place / "wanted.json").read_text())
+    assert goes_on == any(one["figures"]["went_on_from"] for one in wanted.values() if isinstance(one, dict))
     last = {label: at for at, label in enumerate(steps)}
     telling = (at for label, at in last.items() if not label.startswith(("fsync", "unlink")))
     chosen = sorted({next(at for label, at in last.items() if part in label) for part in parts} or telling)

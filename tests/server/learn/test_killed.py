@@ -28,6 +28,13 @@ def test_a_night_killed_at_any_kind_of_step_comes_to_the_same_version_and_bytes(
 
 
 @pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_night_that_goes_on_from_the_last_one_comes_to_the_same_bytes_after_a_kill(tmp_path: Path) -> None:
+    run_driver(tmp_path, "--going-on", *KINDS, *SYNCED)
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_a_night_killed_at_every_kind_of_step_comes_to_the_same_version_and_bytes(tmp_path: Path) -> None:
     run_driver(tmp_path)
