@@ -57,7 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Route → what is asked for, where that is not its path alone."""
 GROWS = {
-    "/moments?words=curb": 6, "/moments?thing=curb": 6, "/moments?flag=audit": 6,
+    "/moments?words=curb": 12, "/moments?thing=curb": 12, "/moments?flag=audit": 12,
 }  # fmt: skip
 """Steps for each moment of pages that look through a narrow row of each."""
 NO_COST = {"/static/{path:path}", "/join/{token}", "/login/provider", "/login/provider/back", "/ear/sound/{token}"}
@@ -122,14 +122,14 @@ def sized(folder: Path, moments: int, spent: Spent) -> Iterator[Sized]:
         house.store, house.dataset, clock=house.clock, access=town.access, lessons=lessons, privacy=privacy, desk=desk
     )
     with house.store.reading() as connection:
-        query = select(db.samples.c.sample_id, db.samples.c.walk_id, db.samples.c.body["frame_path"].as_string())
-        sample_id, walk_id, frame = connection.execute(query.order_by(db.samples.c.row_id).limit(1)).one()
+        query = select(db.samples.c.sample_id, db.samples.c.walk_id, db.samples.c.body)
+        sample_id, walk_id, body = connection.execute(query.order_by(db.samples.c.row_id).limit(1)).one()
     desk.watched.claims.add("device-001")
     make_bundle(folder.with_suffix(".m1"), "m1", contents({"a.onnx": 500}, seed=1))
     desk.watched.registry.add(folder.with_suffix(".m1"))
     names = {
-        "{sample_id}": sample_id, "{walk_id:path}": walk_id, "{name:path}": "Wearer 1", "{kind}/{name}": frame,
-        "{number}": "1", "{name}": "device-001", "{version}": "m1", "{run_id}": "1", "{section}": "learn",
+        "{sample_id}": sample_id, "{walk_id:path}": walk_id, "{name:path}": "Wearer 1", "{kind}/{name}": body["frame_path"],
+        "{number}": "1", "{name}": "device-001", "{version}": "m1", "{run_id}": "1", "{account_id}": "1", "{section}": "learn",
     }  # fmt: skip
     try:
         browser = TestClient(app, base_url=SITE, headers=SAME_SITE, follow_redirects=False)
