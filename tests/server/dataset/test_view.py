@@ -18,6 +18,7 @@ from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import vocabulary
+from shared.clock import ManualClock
 from shared.errors import DatasetError
 from shared.messages import EraseRecord
 from tests.server.commands.terminal import server
@@ -73,7 +74,7 @@ def test_what_is_erased_is_out_of_the_view_at_once_and_stays_out(filled: House) 
 
 def test_a_process_of_its_own_writes_the_view_and_says_where_it_cannot(filled: House) -> None:
     apart = ViewApart()
-    keeper = LoadableView(filled.dataset, write=apart.write)
+    keeper = LoadableView(filled.dataset, ManualClock(), write=apart.write)
     assert (keeper.refresh(), keeper.refresh()) == (True, False)
     assert len(loaded(filled)) > 1
     with open(filled.dataset.log, "ab") as log:
