@@ -1,4 +1,4 @@
-"""Whether every compressed body of the database can be read: its checksum tells of a single wrong bit.
+"""Whether every compressed body of the database can be read: each ends with a checksum of its words.
 
 A repair takes such a row out, and the rest of a check brings it back: rows and records from the logs, moments from
 their rows. What a person decided stands in no log: who decided what, and when, stays, and the wordings are lost.
