@@ -344,8 +344,15 @@ def site(*, secure: bool) -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="bench-link-") as name:
         folder = Path(name)
         files = let_in(folder) if secure else None
-        with BrokerChild(folder / "broker-run", secure=files) as broker:
+        with BrokerChild(folder / "broker-run", secure=files, options=() if secure else broker_limits()) as broker:
             yield Site(folder, broker)
+
+
+def broker_limits() -> list[str]:
+    """How much the product's own broker takes and keeps."""
+    listener = broker_files.BrokerListener(HOST, 0, "", Path())
+    lines = broker_files.configuration(Path(), listener).splitlines()
+    return [line for line in lines if line.startswith("max_")]
 
 
 def let_in(folder: Path) -> Path:

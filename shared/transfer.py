@@ -4,8 +4,9 @@ Rules that it keeps, whatever is lost, repeated, reordered or cut:
 
 1. The receiver acknowledges only bytes that are durable on its side (`Synced`). A broker's PUBACK counts for nothing.
 2. Parts are named by byte offset, so that the part size may change in the middle of a file and repeats do no harm.
-3. At most WINDOW_PARTS parts and WINDOW_BYTES bytes are on their way without an acknowledgement.
-4. After a cut the sender asks what is there before it sends again: at most one window goes twice per cut.
+3. At most WINDOW_BYTES are on their way to the broker, and at most the window (shared.link_speed) to the receiver.
+4. After a cut the sender asks what is there before it sends again: at most WINDOW_BYTES go twice per cut, since the
+   broker still brings what it had acknowledged. Where it dies and forgets, at most the window does.
 5. `begin` and `end` may be repeated at any time. What is merged is answered with `merged` for ever.
 6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
 7. An answer `paused` means: not now. Nothing of the file goes out until the pause is over, and then a question first.
@@ -29,7 +30,8 @@ from shared.ranges import Span as Span
 
 PART_BYTES = 64 * 1024
 WINDOW_PARTS = 8
-WINDOW_BYTES = 512 * 1024
+WINDOW_BYTES = 512 * 1024  # to the broker, and to the server where the link does not bear more
+MAX_WINDOW_BYTES = 8 * 1024 * 1024  # to the server; shared.link_speed says how much of it
 MAX_PART_BYTES = 256 * 1024  # half a window: fewer than two parts in flight would idle the link
 PACKET_OVERHEAD_BYTES = 256  # MQTT header, longest topic of ours (151) and properties
 MIN_PART_BYTES = 256

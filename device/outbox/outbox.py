@@ -27,6 +27,7 @@ encrypted before they touch the disk (device.outbox.enclosed).
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,10 @@ class Outbox:
         self._held: set[str] = set()
         """Record ids that are not handed out yet."""
         self._listeners: list[Callable[[], None]] = []
+        self._forgetting = threading.Lock()
+        """Taken before `_lock`, never the other way round."""
+        self._forgotten: tuple[str, ...] = ()
+        """By the last `forget_merged`."""
         self._store = RecordStore(folder, boot=boot or kernel_boot(), crash_point=crash_point)
         self._lock = self._store.lock
         self.recovered = self._store.recovered
@@ -267,12 +272,27 @@ class Outbox:
             self._store.refuse_if_answered(item.record_id)
 
     def forget_merged(self) -> tuple[str, ...]:
-        """Delete every record that the server has as a whole. Returns their ids. Raises: OSError."""
-        with self._lock:
-            ids = [row.record_id for row in self._store.use(lambda index: index.records("deletable"))]
-            self._store.delete(ids, "forget", count_as="merged")
-            self._store.hold_reserve()
-        return tuple(ids)
+        """Delete every record that the server has as a whole. Returns their ids. Raises: OSError.
+
+        Others may seal, claim and send while the files are unlinked. Where another thread is just deleting, this waits
+        for it, and returns what it deleted if nothing is left.
+        """
+        waited = not self._forgetting.acquire(blocking=False)
+        if waited:
+            self._forgetting.acquire()
+        try:
+            with self._lock:
+                ids = [row.record_id for row in self._store.use(lambda index: index.records("deletable"))]
+                aside = self._store.move_aside(ids, "forget")
+            self._store.unlink(aside, "forget")
+            with self._lock:
+                self._store.forget_rows(ids, "forget", count_as="merged")
+                self._store.hold_reserve()
+            if ids or not waited:
+                self._forgotten = tuple(ids)
+            return self._forgotten
+        finally:
+            self._forgetting.release()
 
     def retry(self, record_id: str) -> None:
         """Send a refused record again: it waits once more, and the server is asked what it has of it.
