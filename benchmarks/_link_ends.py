@@ -74,7 +74,7 @@ def serve(host: str, port: int, folder: Path) -> None:
         ingest = Ingest(home / "incoming", merge)
         link = ServerLink(
             BrokerSession(host, port, tls=context(folder / "cards", "waycue-server")),
-            Ports(ingest.handle, settle=ingest.settle),
+            Ports(ingest.handle, settling=ingest),
         )
         link.start()
         link.ready.wait(60)

@@ -365,11 +365,21 @@ class EndCame:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncBegan:
+    """What is written by now is being made durable; more may come meanwhile, which the next sync is for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
-    """Everything written so far is durable, the ranges included."""
+    """What was written when the sync began (without `SyncBegan`: all of it) is durable, the ranges included."""
 
 
-ReceiverEvent = PartCame | BeginCame | AskCame | EndCame | Synced
+@dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """The disk did not take it: nothing is answered, and the next sync is for all of it."""
+
+
+ReceiverEvent = PartCame | BeginCame | AskCame | EndCame | SyncBegan | Synced | SyncFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +417,13 @@ class Receiver:
     written: Ranges = field(default_factory=Ranges)
     durable: Ranges = field(default_factory=Ranges)
     owed: tuple[str, ...] = ()  # questions that wait for the next Synced
+    syncing: Ranges | None = None  # what the sync under way is for; None = there is none
+    asked: tuple[str, ...] = ()  # questions that its end answers
+
+    @property
+    def to_record(self) -> Ranges:
+        """What is durable once the sync under way has ended."""
+        return self.written if self.syncing is None else self.syncing
 
     @property
     def dirty(self) -> bool:
@@ -427,8 +444,13 @@ def receive_step(state: Receiver, event: ReceiverEvent) -> tuple[Receiver, list[
             if state.written.covers(0, state.size_bytes):
                 return state, [Verify()]
             return _owe(state, "end"), []
+        case SyncBegan():
+            return replace(state, syncing=state.written, asked=state.owed, owed=()), []
         case Synced():
             return _synced(state)
+        case SyncFailed():
+            again = tuple(question for question in state.asked if question not in state.owed)
+            return replace(state, syncing=None, asked=(), owed=again + state.owed), []
         case _:
             assert_never(event)
 
@@ -450,9 +472,11 @@ def _owe(state: Receiver, question: str) -> Receiver:
 
 
 def _synced(state: Receiver) -> tuple[Receiver, list[ReceiverAction]]:
-    asked: tuple[str, ...] = state.owed
-    if not asked and state.written != state.durable:
+    durable = state.to_record
+    asked, owed = (state.owed, ()) if state.syncing is None else (state.asked, state.owed)
+    if not asked and durable != state.durable:
         asked = ("",)
-    ranges = state.written.spans
-    answers: list[ReceiverAction] = [SendAck(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
-    return replace(state, durable=state.written, owed=()), answers
+    answers: list[ReceiverAction] = [
+        SendAck(Ack("receiving", ranges=durable.spans, answers=question)) for question in asked
+    ]
+    return replace(state, durable=durable, owed=owed, syncing=None, asked=()), answers

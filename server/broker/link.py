@@ -2,13 +2,14 @@
 
 Promises:
 
-1. A message is acknowledged to the broker only after its handler and the following `settle` returned: until then the
-   broker keeps it and brings it again. Handlers are idempotent.
+1. A message is acknowledged to the broker only after its handler and the settlement that follows returned: until then
+   the broker keeps it and brings it again. Handlers are idempotent.
 2. No message and no handler's failure ends the loop: it is logged with its traceback, counted, and the next one comes.
 3. It reconnects for ever. Retained messages (offers) are published again after each reconnect: a broker may forget.
 4. `stop` ends both threads, and does not hang.
 
-Two threads: paho's, which only moves messages, and one worker, so that a slow disk never costs the keepalive.
+Three threads: paho's, which only moves messages; one worker, so that a slow disk never costs the keepalive; and one on
+which a settlement waits for the disk while the worker hands out the next messages.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from shared import messages, mqtt, topics
 from shared.background import Background
@@ -58,6 +60,22 @@ class BrokerSession:
     """The broker keeps what comes for us while we are away. Never for one of several workers: its share would wait."""
 
 
+class Settling(Protocol):
+    """What was handled, made durable and answered in three steps; server.ingest.ingest.Ingest."""
+
+    def begin(self) -> list[Reply]:
+        """On the worker. Everything handled so far is in it."""
+        ...
+
+    def run(self) -> None:
+        """On another thread, while the worker goes on handling."""
+        ...
+
+    def finish(self) -> list[Reply]:
+        """On the worker, after `run`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What the link calls, from its worker thread."""
@@ -68,6 +86,8 @@ class Ports:
     """Handlers of `up/want` and the like, by that one level."""
     settle: Callable[[], list[Reply]] = list
     """Called after each batch of messages; its replies are sent before the batch is acknowledged."""
+    settling: Settling | None = None
+    """The same in three steps, in the place of `settle`. None for workers that share a folder."""
     waits: Callable[[], bool] = bool
     """Whether to call `settle` soon although nothing came."""
     on_status: Callable[[str, Status], None] = lambda _device, _status: None
@@ -87,6 +107,11 @@ class _Inbound:
         return self.message.topic
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """The settlement under way has run."""
+
+
 class ServerLink:
     """The server's connection."""
 
@@ -101,7 +126,12 @@ class ServerLink:
         self._unreadable: set[str] = set()
         """Devices whose status could not be read: logged once each."""
         self._session = 0
-        self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Inbound | _Ran | None] = queue.SimpleQueue()
+        self._settling = ThreadPoolExecutor(1, thread_name_prefix="server link settling")
+        self._handled: list[_Inbound] = []
+        """Not in a settlement yet."""
+        self._under_way: list[_Inbound] | None = None
+        """What the settlement under way is for; None = there is none."""
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
         settings = mqtt.MqttSettings(
             session.client_id,
@@ -123,6 +153,7 @@ class ServerLink:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch under way and disconnect. Idempotent."""
         self._worker.close(timeout_s)
+        self._settling.shutdown(wait=False)
         self._client.stop(timeout_s)
         self.ready.clear()
 
@@ -173,21 +204,25 @@ class ServerLink:
     # the worker
 
     def _work(self) -> None:
-        while True:
+        ended = False
+        while not ended or self._under_way is not None:
             batch = self._next_batch()
-            inbound = [message for message in batch if message is not None]
-            if inbound or not batch:
-                self._handle(inbound)
-            if batch and batch[-1] is None:
-                return
+            if any(isinstance(one, _Ran) for one in batch):
+                self._finish_settlement()
+            if not ended:  # what comes after the end stays with the broker
+                self._handle([one for one in batch if isinstance(one, _Inbound)])
+            ended = ended or None in batch
+            if self._under_way is None and (self._handled or not batch):
+                self._settle()
 
-    def _next_batch(self) -> list[_Inbound | None]:
+    def _next_batch(self) -> list[_Inbound | _Ran | None]:
         """What came, at least one; nothing where something is to be settled again first."""
+        again = self._under_way is None and self._ports.waits()
         try:
-            batch = [self._inbox.get(timeout=SETTLE_AGAIN_S if self._ports.waits() else None)]
+            batch = [self._inbox.get(timeout=SETTLE_AGAIN_S if again else None)]
         except queue.Empty:
             return []
-        while len(batch) < BATCH and batch[-1] is not None and not self._inbox.empty():
+        while len(batch) < BATCH and isinstance(batch[-1], _Inbound) and not self._inbox.empty():
             batch.append(self._inbox.get())
         return batch
 
@@ -196,11 +231,39 @@ class ServerLink:
         newest = {inbound.topic: inbound for inbound in batch}
         for inbound in batch:
             self.counters["messages"] += 1
+            # Its bytes are handled: what waits to be acknowledged must not hold megabytes.
+            self._handled.append(replace(inbound, message=replace(inbound.message, payload=b"")))
             if inbound.topic.endswith("/status") and newest[inbound.topic] is not inbound:
                 continue  # each costs a transaction: a device that says it all the time must not hold up the others
             replies += self._guarded(partial(self.on_message, inbound.message))
-        self._send(replies + self._guarded(self._ports.settle))
-        for inbound in batch:
+        self._send(replies)
+
+    def _settle(self) -> None:
+        handled, self._handled = self._handled, []
+        settling = self._ports.settling
+        if settling is None:
+            self._send(self._guarded(self._ports.settle))
+            self._acknowledge(handled)
+            return
+        self._under_way = handled
+        self._send(self._guarded(settling.begin))
+        self._settling.submit(self._run_settlement, settling)
+
+    def _run_settlement(self, settling: Settling) -> None:
+        try:
+            self._guarded(lambda: settling.run() or [])
+        finally:
+            self._inbox.put(_Ran())
+
+    def _finish_settlement(self) -> None:
+        assert self._ports.settling is not None
+        assert self._under_way is not None
+        handled, self._under_way = self._under_way, None
+        self._send(self._guarded(self._ports.settling.finish))
+        self._acknowledge(handled)
+
+    def _acknowledge(self, handled: list[_Inbound]) -> None:
+        for inbound in handled:
             if inbound.message.qos and inbound.session == self._session:
                 self._client.ack(inbound.message)
 
