@@ -192,8 +192,8 @@ def show(console: Console, figures: dict[str, Any]) -> None:
         cells = [run[key] for key in (*keys, "device_cpu_s_per_100_mb", "server_cpu_s_per_100_mb")]
         table.add_row(name, str(run["files"]), *(f"{cell:.2f}" for cell in cells))
     console.print(table)
-    keys = ("overhead", "events_per_s", "memory", "wire", "durable_ratio", "relay", "cuts", "resent_bytes_per_cut")
-    console.print_json(json.dumps({key: figures[key] for key in keys if key in figures}))
+    rest = ("overhead", "events_per_s", "memory", "wire", "durable_ratio", "relay", "cuts", "resent_bytes_per_cut")
+    console.print_json(json.dumps({key: figures[key] for key in rest if key in figures}))
 
 
 def compare(recorded: list[ClosedChunk], *, kind: str, secure: bool, megabytes: int) -> dict[str, Any]:

@@ -17,23 +17,16 @@ logger = logging.getLogger(__name__)
 
 class Deletion:
     """forget: deletes what is merged (Outbox.forget_merged). Raises: OSError, which is logged and tried again with the
-    next batch. done: called after each try."""
+    next batch."""
 
-    def __init__(self, forget: Callable[[], object], *, done: Callable[[], object]) -> None:
-        self._forget, self._done = forget, done
+    def __init__(self, forget: Callable[[], object]) -> None:
+        self._forget = forget
         self._waiting = 0
         """Merged and not yet asked to be deleted."""
         self._changed = threading.Condition()
         self._asked = False
-        self._at_work = False
         self._trouble: str | None = None
         self._thread = Background(self._run, name="outbox deletion", wake=self._wake)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a deletion was asked for and is not done."""
-        with self._changed:
-            return self._asked or self._at_work
 
     def start(self) -> None:
         """Begin, with what an earlier process had no time for."""
@@ -68,11 +61,8 @@ class Deletion:
                 self._changed.wait_for(lambda: self._asked or self._thread.stopping.is_set())
                 if not self._asked:
                     return
-                self._asked, self._at_work = False, True
+                self._asked = False
             self._once()
-            with self._changed:
-                self._at_work = False
-            self._done()
 
     def _once(self) -> None:
         try:

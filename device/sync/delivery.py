@@ -57,7 +57,7 @@ class Delivery:
         self._requests_s = float("-inf")
         self._disk_trouble: str | None = None
         self._idle = threading.Condition()
-        self._deletion = Deletion(outbox.forget_merged, done=self._notify)
+        self._deletion = Deletion(outbox.forget_merged)
 
     # for other threads
 
@@ -73,14 +73,7 @@ class Delivery:
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until nothing is left to send. False where the time is over first."""
         with self._idle:
-            return self._idle.wait_for(self._is_idle, timeout_s)
-
-    def _is_idle(self) -> bool:
-        return not self._writing and not self._deletion.busy and self._outbox.counts().queued == 0
-
-    def _notify(self) -> None:
-        with self._idle:
-            self._idle.notify_all()
+            return self._idle.wait_for(lambda: not self._writing and self._outbox.counts().queued == 0, timeout_s)
 
     # on the link's thread
 
@@ -226,7 +219,8 @@ class Delivery:
         self._look = True
         self._writing = False
         if not self.uploads.active:  # else there is more to send: nobody's wait is over
-            self._notify()
+            with self._idle:
+                self._idle.notify_all()
 
     def _refuse_first(self) -> None:
         self._outbox.refused(self._refused[0].item, self._refused[0].reason)

@@ -18,10 +18,11 @@ import logging
 import queue
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, assert_never
 
@@ -39,6 +40,7 @@ SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices s
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
 BATCH = 64
 SETTLE_AGAIN_S = 0.01  # while something waits for another worker
+GATHER_S = 0.01  # from one settlement to the next: each has some 15 statements and 3 rounds of fsync, for whatever came
 LOG_EVERY = 1000  # messages of strangers: they must not fill the log either
 MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
 # The same number of answers may wait for a broker that does not take them; devices ask again for what is dropped.
@@ -132,6 +134,7 @@ class ServerLink:
         """Not in a settlement yet."""
         self._under_way: list[_Inbound] | None = None
         """What the settlement under way is for; None = there is none."""
+        self._begun_s = float("-inf")
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
         settings = mqtt.MqttSettings(
             session.client_id,
@@ -204,7 +207,7 @@ class ServerLink:
     # the worker
 
     def _work(self) -> None:
-        ended = False
+        ended = False  # then what has come is settled, and nothing more is taken
         while not ended or self._under_way is not None:
             batch = self._next_batch()
             if any(isinstance(one, _Ran) for one in batch):
@@ -212,14 +215,21 @@ class ServerLink:
             if not ended:  # what comes after the end stays with the broker
                 self._handle([one for one in batch if isinstance(one, _Inbound)])
             ended = ended or None in batch
-            if self._under_way is None and (self._handled or not batch):
+            if self._under_way is None and (self._handled or not batch) and (ended or self._gathered_in_s() <= 0):
                 self._settle()
+
+    def _gathered_in_s(self) -> float:
+        """How long messages are gathered still before the next settlement."""
+        return 0.0 if self._ports.settling is None else self._begun_s + GATHER_S - time.monotonic()
 
     def _next_batch(self) -> list[_Inbound | _Ran | None]:
         """What came, at least one; nothing where something is to be settled again first."""
-        again = self._under_way is None and self._ports.waits()
+        timeout_s = None
+        if self._under_way is None:
+            timeout_s = SETTLE_AGAIN_S if self._ports.waits() else None
+            timeout_s = max(0.0, self._gathered_in_s()) if self._handled else timeout_s
         try:
-            batch = [self._inbox.get(timeout=SETTLE_AGAIN_S if again else None)]
+            batch = [self._inbox.get(timeout=timeout_s)]
         except queue.Empty:
             return []
         while len(batch) < BATCH and isinstance(batch[-1], _Inbound) and not self._inbox.empty():
@@ -232,7 +242,9 @@ class ServerLink:
         for inbound in batch:
             self.counters["messages"] += 1
             # Its bytes are handled: what waits to be acknowledged must not hold megabytes.
-            self._handled.append(replace(inbound, message=replace(inbound.message, payload=b"")))
+            message = inbound.message
+            without = mqtt.MessageReceived(message.topic, b"", message.qos, message.mid)
+            self._handled.append(_Inbound(inbound.session, without))
             if inbound.topic.endswith("/status") and newest[inbound.topic] is not inbound:
                 continue  # each costs a transaction: a device that says it all the time must not hold up the others
             replies += self._guarded(partial(self.on_message, inbound.message))
@@ -245,13 +257,16 @@ class ServerLink:
             self._send(self._guarded(self._ports.settle))
             self._acknowledge(handled)
             return
-        self._under_way = handled
+        self._under_way, self._begun_s = handled, time.monotonic()
         self._send(self._guarded(settling.begin))
         self._settling.submit(self._run_settlement, settling)
 
     def _run_settlement(self, settling: Settling) -> None:
         try:
-            self._guarded(lambda: settling.run() or [])
+            settling.run()
+        except Exception:
+            self.counters["handler_errors"] += 1
+            logger.exception("What devices sent could not be made durable; they send it again.")
         finally:
             self._inbox.put(_Ran())
 

@@ -13,7 +13,6 @@ import pytest
 from device.outbox.outbox import Outbox
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
-from server.ingest import arrivals
 from server.ingest.ingest import Ingest
 from server.ingest.limits import LimitsSettings
 from shared import messages
@@ -75,7 +74,7 @@ def test_bytes_that_came_meanwhile_are_durable_before_the_next_answer_names_them
     def fdatasync(fd: int) -> None:
         synced.append(os.readlink(f"/proc/self/fd/{fd}").encode())
 
-    monkeypatch.setattr(arrivals.os, "fdatasync", fdatasync)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
     assert acks(ingest.settle()) == [Ack("receiving", ranges=((0, 2000),))]
     assert [path.rpartition(b".")[2] for path in synced] == [b"data", b"ranges"]
 
@@ -140,7 +139,7 @@ def test_a_file_that_the_disk_does_not_take_is_not_answered_and_the_next_settlem
     send(ingest, "0", DATA[:1000])
     ingest.begin()
     with monkeypatch.context() as patch:
-        patch.setattr(arrivals.os, "fdatasync", lambda fd: (_ for _ in ()).throw(OSError(28, "full")))
+        patch.setattr(os, "fdatasync", lambda fd: (_ for _ in ()).throw(OSError(28, "full")))
         ingest.run()
     assert ingest.finish() == []
     send(ingest, "1000", DATA[1000:2000])

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from device.outbox.outbox import Outbox
+from device.sync.link import Link
 from server.broker.child import BrokerChild
 from shared.clock import SystemClock
 from shared.transfer import WINDOW_BYTES
@@ -29,13 +30,15 @@ def test_a_cut_on_a_fast_link_with_a_delay_costs_at_most_what_was_on_the_wire(
 ) -> None:
     _seal(box)
     twice: list[int] = []  # resent bytes at each change of the connection
+    made: list[Link] = []
     with Server(broker, memory_path), Relay(broker.host, broker.port, weather=RADIO) as relay:
         link = make_link(
             host=relay.host,
             port=relay.port,
             clock=SystemClock(),
-            on_state=lambda _state: twice.append(link.resent_bytes),
+            on_state=lambda _state: twice.append(made[0].resent_bytes),
         )
+        made.append(link)
         link.start()
         for cut in range(2):
             relay.cut_after(3_000_000, "up")

@@ -48,38 +48,41 @@ def test_while_files_are_unlinked_others_seal_and_claim_and_a_second_deletion_wa
 
 
 def test_batches_are_deleted_when_full_and_the_rest_at_the_end() -> None:
-    calls, done = [], threading.Semaphore(0)
-    deletion = Deletion(lambda: calls.append(""), done=done.release)
+    called = threading.Semaphore(0)
+    deletion = Deletion(called.release)
     deletion.start()
-    assert done.acquire(timeout=DEADLINE_S)  # what an earlier process left
+    assert called.acquire(timeout=DEADLINE_S)  # what an earlier process left
     deletion.add(BATCH - 1, last=False)
-    assert not deletion.busy
+    assert not called.acquire(timeout=0.05)
     deletion.add(1, last=False)
-    assert done.acquire(timeout=DEADLINE_S)
+    assert called.acquire(timeout=DEADLINE_S)
     deletion.add(1, last=True)
-    assert done.acquire(timeout=DEADLINE_S)
+    assert called.acquire(timeout=DEADLINE_S)
     deletion.add(1, last=False)
     deletion.close(DEADLINE_S)
-    assert len(calls) == 4
+    assert called.acquire(timeout=0.0)
 
 
 def test_a_disk_that_fails_is_tried_again_with_the_next_batch(memory_path: Path) -> None:
     box = Outbox(memory_path / "outbox")
     ids = merged(box, 2)
-    broken = [True]
+    tried, works = threading.Semaphore(0), threading.Event()
 
     def forget() -> None:
-        if broken.pop() if broken else False:
-            raise OSError(5, "the disk fails")
-        box.forget_merged()
+        try:
+            if not works.is_set():
+                raise OSError(5, "the disk fails")
+            box.forget_merged()
+        finally:
+            tried.release()
 
-    done = threading.Semaphore(0)
-    deletion = Deletion(forget, done=done.release)
+    deletion = Deletion(forget)
     deletion.start()
-    assert done.acquire(timeout=DEADLINE_S)
+    assert tried.acquire(timeout=DEADLINE_S)
     assert all((box.folder / name).exists() for name in ids)
+    works.set()
     deletion.ask()
-    assert done.acquire(timeout=DEADLINE_S)
+    assert tried.acquire(timeout=DEADLINE_S)
     assert not any((box.folder / name).exists() for name in ids)
     deletion.close(DEADLINE_S)
     box.close()
