@@ -3,10 +3,10 @@
 Why: what is on its way cannot be called back. On a phone's bad day (20 kB/s) a full window of 512 KiB is 26 seconds of
 clip, and a correction that is sealed meanwhile waits behind it; a part that breaks off half-way is sent again whole.
 
-    part    what the link carries in a second, at most 32 KiB, or what it carries in 4 ms where that is more
+    part    what the link carries in a second, at most 64 KiB; on a fast link what it carries in 4 ms, at least 32 KiB
     wire    what it carries in three seconds, at most 512 KiB: not yet acknowledged by the broker (PUBACK). This is what
             a cut costs, and what a correction waits behind
-    window  the same, or a quarter of a second where that is more, at most 8 MiB: not yet acknowledged by the server,
+    window  the same, or a tenth of a second where that is more, at most 8 MiB: not yet acknowledged by the server,
             which syncs, hashes and merges meanwhile. What exceeds the wire lies at the broker and the server
 
 Only time with a full window counts: a lone small file says how long a round trip takes, and nothing about speed.
@@ -20,8 +20,8 @@ from shared.transfer import MAX_WINDOW_BYTES, MIN_PART_BYTES, PART_BYTES, WINDOW
 
 PART_S = 1.0
 WIRE_S = 3.0
-SERVER_S = 0.25  # a batch is on disk and answered in tens of milliseconds
-USUAL_PART_BYTES = 32 * 1024  # of 64 KiB each, eight do not fill a wire of 100 Mbit/s and 40 ms
+SERVER_S = 0.1  # a group is on disk and answered in tens of milliseconds; more would only be lost with the broker
+FAST_BYTES_PER_S = WINDOW_BYTES / 0.1  # from here on 512 KiB are less than a slow round trip carries
 LARGE_PART_S = 0.004  # larger parts cost both ends less, but a part is acknowledged only once it is through
 LEAST_PART_BYTES = 4 * 1024  # below, the packets' own 256 bytes begin to cost
 FIRST_WINDOW_BYTES = 128 * 1024  # until something is known: 2 s at 64 kB/s
@@ -65,7 +65,10 @@ def paced_part_bytes(speed: LinkSpeed, most: int) -> int:
     """The part size for now. most: what settings and the broker allow."""
     if speed.bytes_per_s == 0:
         return min(most, PART_BYTES)
-    wanted = max(min(USUAL_PART_BYTES, int(speed.bytes_per_s * PART_S)), int(speed.bytes_per_s * LARGE_PART_S))
+    if speed.bytes_per_s < FAST_BYTES_PER_S:
+        wanted = min(PART_BYTES, int(speed.bytes_per_s * PART_S))
+    else:
+        wanted = max(PART_BYTES // 2, int(speed.bytes_per_s * LARGE_PART_S))
     return max(min(most, wanted), min(most, LEAST_PART_BYTES), MIN_PART_BYTES)
 
 
@@ -81,5 +84,5 @@ def window_bytes(speed: LinkSpeed, part_bytes: int) -> int:
 
 
 def window_parts(window: int) -> int:
-    """The most parts: small files fill a window with more than its eight."""
-    return max(WINDOW_PARTS, window // PART_BYTES)
+    """The most parts, also of small files."""
+    return max(WINDOW_PARTS, 2 * window // PART_BYTES)

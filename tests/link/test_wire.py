@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link
 from server.broker.child import BrokerChild
 from shared.clock import SystemClock
+from shared.link_speed import LinkSpeed
 from shared.transfer import WINDOW_BYTES
 from tests.device.outbox.records import chunk, payloads
 from tests.faults.relay import Relay, Weather
@@ -74,18 +76,18 @@ def test_while_the_server_is_slow_the_window_is_larger_than_the_wire(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
     _seal(box)
-    most = 0
     with Server(broker, memory_path) as server:
-        settle = server.settle
+        settle, go_on = server.settle, threading.Event()
 
-        def slowly() -> list[tuple[str, bytes]]:
-            nonlocal most
-            threading.Event().wait(0.03)
-            most = max(most, link.delivery.uploads.flying_bytes)
+        def later() -> list[tuple[str, bytes]]:
+            assert go_on.wait(DEADLINE_S)
             return settle()
 
-        server.settle = slowly
+        server.settle = later
         link = make_link(clock=SystemClock())
+        link.delivery.uploads = replace(link.delivery.uploads, pace=LinkSpeed(20_000_000))
         link.start()
+        until(lambda: link.delivery.uploads.flying_bytes > 1_800_000)
+        go_on.set()
         assert link.wait_idle(DEADLINE_S)
-    assert most > WINDOW_BYTES
+    assert link.resent_bytes == 0

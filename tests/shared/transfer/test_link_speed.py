@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.link_speed import (
-    LARGE_PART_S,
     LEAST_PART_BYTES,
-    USUAL_PART_BYTES,
     LinkSpeed,
     observe,
     paced_part_bytes,
@@ -39,22 +37,22 @@ def link(bytes_per_s: float, seconds: float, speed: LinkSpeed | None = None) -> 
 def test_a_part_takes_about_a_second_and_the_wire_holds_about_three(bytes_per_s: float) -> None:
     speed = link(bytes_per_s, 30.0 if bytes_per_s < 1e6 else 3.0)
     size = paced_part_bytes(speed, PART_BYTES)
-    usual = min(USUAL_PART_BYTES, max(bytes_per_s, LEAST_PART_BYTES))
-    assert size == pytest.approx(min(PART_BYTES, max(usual, bytes_per_s * LARGE_PART_S)), rel=0.05)
+    assert size == pytest.approx(min(PART_BYTES, max(bytes_per_s, LEAST_PART_BYTES)), rel=0.05)
     assert wire_bytes(speed, size) == pytest.approx(min(WINDOW_BYTES, 3 * bytes_per_s), rel=0.05)
 
 
-def test_the_window_is_the_wire_until_a_quarter_of_a_second_is_more() -> None:
+def test_the_window_is_the_wire_until_a_tenth_of_a_second_is_more() -> None:
     phone, radio, cable = LinkSpeed(300_000), LinkSpeed(12_500_000), LinkSpeed(1e9)
     assert window_bytes(phone, PART_BYTES) == wire_bytes(phone, PART_BYTES) == WINDOW_BYTES
-    assert window_bytes(radio, PART_BYTES) == 3_125_000
+    assert window_bytes(radio, PART_BYTES) == 1_250_000
     assert window_bytes(cable, MAX_PART_BYTES) == MAX_WINDOW_BYTES
-    assert [window_parts(size) for size in (1000, WINDOW_BYTES, MAX_WINDOW_BYTES)] == [WINDOW_PARTS, WINDOW_PARTS, 128]
+    assert [window_parts(size) for size in (1000, WINDOW_BYTES, MAX_WINDOW_BYTES)] == [WINDOW_PARTS, 16, 256]
 
 
-def test_parts_are_larger_only_where_four_milliseconds_carry_more() -> None:
-    sizes = [paced_part_bytes(LinkSpeed(speed), MAX_PART_BYTES) for speed in (0.0, 12_500_000, 32_768_000, 1e9)]
-    assert sizes == [PART_BYTES, 50_000, 131_072, MAX_PART_BYTES]
+def test_on_a_fast_link_a_part_is_what_four_milliseconds_carry() -> None:
+    speeds = (0.0, 5_000_000, 6_000_000, 12_500_000, 32_768_000, 1e9)
+    sizes = [paced_part_bytes(LinkSpeed(speed), MAX_PART_BYTES) for speed in speeds]
+    assert sizes == [PART_BYTES, PART_BYTES, PART_BYTES // 2, 50_000, 131_072, MAX_PART_BYTES]
     assert paced_part_bytes(LinkSpeed(1e9), PART_BYTES) == PART_BYTES
 
 
