@@ -449,10 +449,14 @@ def receive_step(state: Receiver, event: ReceiverEvent) -> tuple[Receiver, list[
         case Synced():
             return _synced(state)
         case SyncFailed():
-            again = tuple(question for question in state.asked if question not in state.owed)
-            return replace(state, syncing=None, asked=(), owed=again + state.owed), []
+            return _not_synced(state), []
         case _:
             assert_never(event)
+
+
+def _not_synced(state: Receiver) -> Receiver:
+    again = tuple(question for question in state.asked if question not in state.owed)
+    return replace(state, syncing=None, asked=(), owed=again + state.owed)
 
 
 def _part_came(state: Receiver, part: PartCame) -> tuple[Receiver, list[ReceiverAction]]:

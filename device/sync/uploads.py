@@ -295,6 +295,10 @@ def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
         if isinstance(before, Sender) and isinstance(after, Sender):
             room_parts -= len(after.flying) - len(before.flying)
             room_bytes -= after.flying_bytes - before.flying_bytes
+    return replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions)), actions
+
+
+def _bytes_of(actions: Iterable[UploadsAction]) -> int:
+    """Of files, in what is to be sent."""
     parts = [action.what for action in actions if isinstance(action, SendMessage)]
-    sent = sum(part.end - part.start for part in parts if isinstance(part, SendPart))
-    return replace(state, active=tuple(active), wire_bytes=state.wire_bytes + sent), actions
+    return sum(part.end - part.start for part in parts if isinstance(part, SendPart))

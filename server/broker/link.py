@@ -210,13 +210,16 @@ class ServerLink:
         ended = False  # then what has come is settled, and nothing more is taken
         while not ended or self._under_way is not None:
             batch = self._next_batch()
-            if any(isinstance(one, _Ran) for one in batch):
-                self._finish_settlement()
-            if not ended:  # what comes after the end stays with the broker
-                self._handle([one for one in batch if isinstance(one, _Inbound)])
+            self._take(batch, ended=ended)
             ended = ended or None in batch
             if self._under_way is None and (self._handled or not batch) and (ended or self._gathered_in_s() <= 0):
                 self._settle()
+
+    def _take(self, batch: list[_Inbound | _Ran | None], *, ended: bool) -> None:
+        if any(isinstance(one, _Ran) for one in batch):
+            self._finish_settlement()
+        if not ended:  # what comes after the end stays with the broker
+            self._handle([one for one in batch if isinstance(one, _Inbound)])
 
     def _gathered_in_s(self) -> float:
         """How long messages are gathered still before the next settlement."""

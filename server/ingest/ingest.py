@@ -138,9 +138,11 @@ class Ingest:
     def settle(self) -> list[Reply]:
         """Make everything handled so far durable, and answer it: a settlement from its beginning to its end."""
         replies = self.begin()
-        settlement = self._transfers.settlement
-        assert settlement is not None
-        settlement.run()
+        try:
+            self.run()
+        except BaseException:
+            self._transfers.settlement = None  # the devices ask again, and the next one begins afresh
+            raise
         return [*replies, *self.finish()]
 
     def begin(self) -> list[Reply]:

@@ -81,7 +81,7 @@ class Transfers:
             known = arrival is not None
             return self._replies.ignored(device) if known else self._replies.foreign(device, ["up", name, verb])
         if arrival is not None:
-            return [] if self._is_being_merged(arrival) else self._advance(arrival, event, payload)
+            return self._advance(arrival, event, payload)
         if self._arrivals.shared and self._early.add((device, name), event, payload, self._clock.monotonic_s()):
             return []
         return self._unknown((device, name))
@@ -227,8 +227,6 @@ class Transfers:
             self._answered_unknown.discard(arrival.id)
         if arrival.begin.part != begin.part:
             return self._replies.refused(device, name, "another file of this name is on its way")
-        if self._is_being_merged(arrival):
-            return []
         return self._advance(arrival, transfer.BeginCame(), b"")
 
     def _make_room(self, device: str) -> None:
@@ -239,6 +237,8 @@ class Transfers:
                 self._evict(arrival, "too many unfinished files")
 
     def _advance(self, arrival: Arrival, event: ReceiverEvent, payload: bytes) -> list[Reply]:
+        if self._is_being_merged(arrival):
+            return []
         state, actions = receive_step(arrival.state, event)
         for action in actions:
             match action:

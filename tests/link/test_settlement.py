@@ -177,3 +177,17 @@ def test_the_broker_keeps_what_a_settlement_has_not_made_durable(
         assert link.wait_idle(DEADLINE_S)
         check(memory_path, box, expected, 4)
     assert link.resent_bytes <= sent  # the device may have asked; what it had not to send again, the broker brought
+
+
+def test_a_settlement_that_fails_in_a_way_nobody_thought_of_does_not_end_the_intake(
+    ingest: Ingest, memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(ingest, DATA)
+    send(ingest, "0", DATA)
+    send(ingest, "end")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", lambda fd: (_ for _ in ()).throw(RuntimeError("unforeseen")))
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            ingest.settle()
+    send(ingest, "end")  # its device insists
+    assert [ack.state for ack in acks(ingest.settle())] == ["merged"]
