@@ -7,6 +7,7 @@ A process of its own each, as in the field: what they cost is the kernel's word 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -73,7 +74,7 @@ def serve(host: str, port: int, folder: Path) -> None:
         ingest = Ingest(home / "incoming", merge)
         link = ServerLink(
             BrokerSession(host, port, tls=context(folder / "cards", "waycue-server")),
-            Ports(ingest.handle, settle=ingest.settle),
+            Ports(ingest.handle, settling=ingest),
         )
         link.start()
         link.ready.wait(60)
@@ -89,7 +90,10 @@ def send(host: str, port: int, folder: Path) -> None:
     """A device with a full outbox: connects on a line at stdin, and ends when everything is merged."""
     with closing(Outbox(folder / "outbox")) as outbox:
         settings = LinkSettings(host, port, DEVICE, tls=context(folder / "cards", DEVICE))
-        link = Link(settings, LinkPorts(outbox, SystemClock()))
+        at_state: list[int] = []  # what went twice until each change of the connection
+        link = Link(
+            settings, LinkPorts(outbox, SystemClock(), on_state=lambda _state: at_state.append(link.resent_bytes))
+        )
         before = cost()
         say(ready=True, queued=outbox.counts().queued, rss_mb=before["rss_mb"])
         sys.stdin.readline()
@@ -100,7 +104,14 @@ def send(host: str, port: int, folder: Path) -> None:
         seconds = time.monotonic() - started_s
         link.stop()
         used = cost() | {"cpu_s": cost()["cpu_s"] - before["cpu_s"]}
-        say(seconds=seconds, sent_bytes=link.sent_bytes, resent_bytes=link.resent_bytes, **used)
+        after_cut = [later - sooner for sooner, later in itertools.pairwise(at_state) if later > sooner]
+        say(
+            seconds=seconds,
+            sent_bytes=link.sent_bytes,
+            resent_bytes=link.resent_bytes,
+            resent_bytes_per_connection=after_cut,
+            **used,
+        )
 
 
 def raw_receive(host: str, port: int, folder: Path, count: int) -> None:

@@ -6,7 +6,8 @@ Outbox → real Mosquitto on loopback → ingest → merge into a real dataset o
 server each in a process of their own. In the same run, through the same broker: paho alone at both ends, which sends
 the same bytes in the same parts at QoS 1 and does nothing with them; and once more with a receiver that only hashes,
 writes, syncs and renames (`durable_raw`), which is what any program in Python could reach. Loopback has no delay: these
-are the costs of our own fsyncs, hashes, commits and answers, an upper bound for any network.
+are the costs of our own fsyncs, hashes, commits and answers, an upper bound for any network. Then the same through a
+relay that limits and delays (`relay`), and one that cuts the connection (`cuts`): benchmarks._link_relay.
 
 Three kinds of files: `chunks`, a drawn walk as the recorder encodes it (picture 53 KB, sound 64 KB, clip 100 KB: a
 drawn street compresses far better than a filmed one), `clips`, the same with clips of 1 MB (4 Mbit/s, a filmed street
@@ -112,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="DIR",
         help="disk to work on; one in memory shows what is left without fsync (default %(default)s)",
     )
+    options.add_argument("--relay-s", type=float, default=None, metavar="S", help="seconds of each run through a relay")
+    options.add_argument("--only", choices=("loopback", "relay"), help="only these of the figures")
     options.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default {OUT})")
     chosen = options.parse_args(argv)
     tempfile.tempdir = str(chosen.folder.absolute())
@@ -120,21 +123,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     with console.status("drawing and encoding a walk"):
         recorded = chunks(20.0)
     figures: dict[str, Any] = {"machine": machine(), "megabytes": chosen.megabytes}
+    if chosen.only != "relay":
+        figures |= loopback(console, recorded, megabytes=chosen.megabytes, waiting=chosen.waiting)
+    if chosen.only != "loopback":
+        figures |= relayed(console, recorded, seconds=chosen.relay_s)
+    atomic.write_json(chosen.out, figures)
+    show(console, figures)
+
+
+def loopback(console: Console, recorded: list[ClosedChunk], *, megabytes: int, waiting: int) -> dict[str, Any]:
+    """All figures without a network."""
+    figures: dict[str, Any] = {}
     for kind in (DRAWN, FILMED, LONG):
         for secure in (False, True):
             with console.status(f"{kind}, {'TLS' if secure else 'plain'}"):
                 figures[f"{kind}_{'tls' if secure else 'plain'}"] = compare(
-                    recorded, kind=kind, secure=secure, megabytes=chosen.megabytes
+                    recorded, kind=kind, secure=secure, megabytes=megabytes
                 )
     with console.status("wire overhead"):
-        figures["wire"] = overhead(recorded, megabytes=min(40, chosen.megabytes))
+        figures["wire"] = overhead(recorded, megabytes=min(40, megabytes))
     with console.status("small events"):
         figures["events_per_s"] = events()
-    with console.status(f"memory while {chosen.waiting} chunks wait"):
-        figures["memory"] = memory(chosen.waiting)
-    figures |= summary(figures)
-    atomic.write_json(chosen.out, figures)
-    show(console, figures)
+    with console.status(f"memory while {waiting} chunks wait"):
+        figures["memory"] = memory(waiting)
+    return figures | summary(figures)
+
+
+def relayed(console: Console, recorded: list[ClosedChunk], *, seconds: float | None) -> dict[str, Any]:
+    """Through a relay: speeds, and cuts."""
+    from benchmarks import _link_relay as relay  # it needs what is here
+
+    figures: dict[str, Any] = {"relay": []}
+    for mbit in relay.MBITS:
+        with console.status(f"through a relay: {mbit} Mbit/s, {relay.RTT_MS} ms"):
+            run = relay.relayed(recorded, mbit=mbit, rtt_ms=relay.RTT_MS, seconds=seconds or relay.SECONDS)
+            figures["relay"].append(run)
+    with console.status("cuts"):
+        figures["cuts"] = [relay.cuts(recorded, mbit=mbit, rtt_ms=relay.RTT_MS) for mbit in relay.MBITS[1:]]
+    figures["resent_bytes_per_cut"] = max(one["most_bytes"] for one in figures["cuts"])
+    return figures
 
 
 def summary(figures: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +171,10 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         "ratio_to_raw": plain["ratio_to_raw"],
         "ratio_to_raw_tls": secure["ratio_to_raw"],
         "ratio_to_raw_by_kind": {kind: figures[f"{kind}_plain"]["ratio_to_raw"] for kind in (DRAWN, FILMED, LONG)},
+        "durable_ratio": {
+            name: figures[f"{kind}_plain"]["ratio_to_durable_raw"]
+            for name, kind in (("chunks", DRAWN), ("clips1mb", FILMED), ("clips16mb", LONG))
+        },
         "goodput_mb_s": plain["goodput_mb_s"],
         "goodput_mb_s_tls": secure["goodput_mb_s"],
         "overhead": figures["wire"]["overhead_chunks"],
@@ -155,13 +186,14 @@ def show(console: Console, figures: dict[str, Any]) -> None:
     columns = "run,files,MB/s,raw MB/s,ratio,durable raw MB/s,ratio,device CPU s/100 MB,server CPU s/100 MB"
     table = Table(*columns.split(","), title=f"{figures['megabytes']} MB, outbox to dataset, loopback")
     for name in (f"{kind}_{way}" for kind in (DRAWN, FILMED, LONG) for way in ("plain", "tls")):
-        run = figures[name]
+        if (run := figures.get(name)) is None:
+            continue
         keys = ("goodput_mb_s", "raw_mb_s", "ratio_to_raw", "durable_raw_mb_s", "ratio_to_durable_raw")
         cells = [run[key] for key in (*keys, "device_cpu_s_per_100_mb", "server_cpu_s_per_100_mb")]
         table.add_row(name, str(run["files"]), *(f"{cell:.2f}" for cell in cells))
     console.print(table)
-    rest = {key: figures[key] for key in ("overhead", "events_per_s", "memory", "wire")}
-    console.print_json(json.dumps(rest))
+    rest = ("overhead", "events_per_s", "memory", "wire", "durable_ratio", "relay", "cuts", "resent_bytes_per_cut")
+    console.print_json(json.dumps({key: figures[key] for key in rest if key in figures}))
 
 
 def compare(recorded: list[ClosedChunk], *, kind: str, secure: bool, megabytes: int) -> dict[str, Any]:
@@ -202,10 +234,10 @@ def our_run(place: Site, *, port: int | None = None) -> tuple[dict[str, Any], di
     return sent, server.end()
 
 
-def raw_run(place: Site, size: int, *, role: str = "raw-receive") -> dict[str, float]:
+def raw_run(place: Site, size: int, *, role: str = "raw-receive", port: int | None = None) -> dict[str, float]:
     """The same parts by paho alone, from the first publish to the last byte received ("raw-keep": durable)."""
     receiver = End(role, place, str(size))
-    sender = End("raw-send", place)
+    sender = End("raw-send", place, port=port)
     sender.go()
     sent, received = sender.heard(), receiver.heard()
     sender.wait()
@@ -312,8 +344,15 @@ def site(*, secure: bool) -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="bench-link-") as name:
         folder = Path(name)
         files = let_in(folder) if secure else None
-        with BrokerChild(folder / "broker-run", secure=files) as broker:
+        with BrokerChild(folder / "broker-run", secure=files, options=() if secure else broker_limits()) as broker:
             yield Site(folder, broker)
+
+
+def broker_limits() -> list[str]:
+    """How much the product's own broker takes and keeps."""
+    listener = broker_files.BrokerListener(HOST, 0, "", Path())
+    lines = broker_files.configuration(Path(), listener).splitlines()
+    return [line for line in lines if line.startswith("max_")]
 
 
 def let_in(folder: Path) -> Path:

@@ -270,6 +270,7 @@ def _link(
         ingest.handle,
         handlers,
         settle=ingest.settle,
+        settling=ingest.settling,
         waits=lambda: ingest.waits,
         on_status=on_status,
         is_enrolled=broker.enrolled.__contains__ if broker else lambda _device: True,

@@ -82,7 +82,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         authority = Authority(home, clock=clock) if config.broker.tls else None
         tls = authority.client_context(name) if authority else None
         ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, authority=authority)))
-        ports = Ports(ingest.handle, settle=ingest.settle, waits=lambda: ingest.waits)
+        ports = Ports(ingest.handle, settle=ingest.settle, settling=ingest.settling, waits=lambda: ingest.waits)
         if authority is not None:
             enrolled = EnrolledDevices(Certificates(store, authority, clock=clock))
             ports = replace(ports, is_enrolled=enrolled.__contains__)

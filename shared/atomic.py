@@ -195,6 +195,11 @@ def remove_tree(folder: Path, *, step: Step = no_step) -> None:
 
 def remove_trees(folders: Iterable[Path], *, step: Step = no_step) -> None:
     """remove_tree for many in one go: two fsyncs for all of them, not for each. Missing ones are passed over."""
+    remove_aside(move_aside(folders, step=step))
+
+
+def move_aside(folders: Iterable[Path], *, step: Step = no_step) -> list[Path]:
+    """The first half of remove_trees, durable when it returns. Returns what `remove_aside` is to delete."""
     doomed = []
     for folder in folders:
         if folder.exists():
@@ -203,12 +208,18 @@ def remove_trees(folders: Iterable[Path], *, step: Step = no_step) -> None:
                 _unlink_tree(aside)
             os.replace(folder, aside)
             doomed.append(aside)
-    parents = {aside.parent for aside in doomed}
-    for parent in parents:
+    for parent in {aside.parent for aside in doomed}:
         fsync_dir(parent)
     if doomed:
         step("moved_aside")
+    return doomed
+
+
+def remove_aside(doomed: Iterable[Path]) -> None:
+    """The second half: delete what was moved aside. Raises: OSError."""
+    parents = set()
     for aside in doomed:
+        parents.add(aside.parent)
         _unlink_tree(aside)
     for parent in parents:
         fsync_dir(parent)
@@ -234,8 +245,13 @@ def remove_leftovers(parent: Path) -> list[str]:
 
 
 def _unlink_tree(folder: Path) -> None:
-    for entry in sorted(folder.rglob("*"), reverse=True):
-        entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            _unlink_tree(Path(entry.path))
+        else:
+            os.unlink(entry.path)
     folder.rmdir()
 
 

@@ -119,9 +119,11 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class PublishAnswered:
-    """The broker acknowledged a message at QoS 1, or refused it."""
+    """The broker acknowledged a message at QoS 1, or refused it; or one at QoS 0 went out."""
 
     refusal: str | None
+    mid: int
+    """Its number, as `send` returned it."""
 
 
 MqttEvent = (
@@ -212,9 +214,13 @@ class MqttClient:
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
         """Send a message. False where there is no connection."""
+        return self.send(topic, payload, qos=qos, retain=retain) is not None
+
+    def send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> int | None:
+        """As `publish`; returns the message's number, None where there is no connection."""
         properties = None if retain else self._publish_properties
         sent = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
-        return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def ack(self, message: MessageReceived) -> None:
         """Acknowledge a message of the present connection (`manual_ack`)."""
@@ -287,9 +293,9 @@ class MqttClient:
         self._on_event(Disconnected(failure, flags.is_disconnect_packet_from_server))
 
     def _published(
-        self, _client: paho.Client, _data: Any, _mid: int, reason: ReasonCode, _props: Properties | None
+        self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _props: Properties | None
     ) -> None:
-        self._on_event(PublishAnswered(str(reason) if reason.is_failure else None))
+        self._on_event(PublishAnswered(str(reason) if reason.is_failure else None, mid))
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:

@@ -4,8 +4,9 @@ Rules that it keeps, whatever is lost, repeated, reordered or cut:
 
 1. The receiver acknowledges only bytes that are durable on its side (`Synced`). A broker's PUBACK counts for nothing.
 2. Parts are named by byte offset, so that the part size may change in the middle of a file and repeats do no harm.
-3. At most WINDOW_PARTS parts and WINDOW_BYTES bytes are on their way without an acknowledgement.
-4. After a cut the sender asks what is there before it sends again: at most one window goes twice per cut.
+3. At most WINDOW_BYTES are on their way to the broker, and at most the window (shared.link_speed) to the receiver.
+4. After a cut the sender asks what is there before it sends again: at most WINDOW_BYTES go twice per cut, since the
+   broker still brings what it had acknowledged. Where it dies and forgets, at most the window does.
 5. `begin` and `end` may be repeated at any time. What is merged is answered with `merged` for ever.
 6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
 7. An answer `paused` means: not now. Nothing of the file goes out until the pause is over, and then a question first.
@@ -29,7 +30,8 @@ from shared.ranges import Span as Span
 
 PART_BYTES = 64 * 1024
 WINDOW_PARTS = 8
-WINDOW_BYTES = 512 * 1024
+WINDOW_BYTES = 512 * 1024  # to the broker, and to the server where the link does not bear more
+MAX_WINDOW_BYTES = 8 * 1024 * 1024  # to the server; shared.link_speed says how much of it
 MAX_PART_BYTES = 256 * 1024  # half a window: fewer than two parts in flight would idle the link
 PACKET_OVERHEAD_BYTES = 256  # MQTT header, longest topic of ours (151) and properties
 MIN_PART_BYTES = 256
@@ -363,11 +365,21 @@ class EndCame:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncBegan:
+    """What is written by now is being made durable; more may come meanwhile, which the next sync is for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
-    """Everything written so far is durable, the ranges included."""
+    """What was written when the sync began (without `SyncBegan`: all of it) is durable, the ranges included."""
 
 
-ReceiverEvent = PartCame | BeginCame | AskCame | EndCame | Synced
+@dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """The disk did not take it: nothing is answered, and the next sync is for all of it."""
+
+
+ReceiverEvent = PartCame | BeginCame | AskCame | EndCame | SyncBegan | Synced | SyncFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +417,13 @@ class Receiver:
     written: Ranges = field(default_factory=Ranges)
     durable: Ranges = field(default_factory=Ranges)
     owed: tuple[str, ...] = ()  # questions that wait for the next Synced
+    syncing: Ranges | None = None  # what the sync under way is for; None = there is none
+    asked: tuple[str, ...] = ()  # questions that its end answers
+
+    @property
+    def to_record(self) -> Ranges:
+        """What is durable once the sync under way has ended."""
+        return self.written if self.syncing is None else self.syncing
 
     @property
     def dirty(self) -> bool:
@@ -425,10 +444,19 @@ def receive_step(state: Receiver, event: ReceiverEvent) -> tuple[Receiver, list[
             if state.written.covers(0, state.size_bytes):
                 return state, [Verify()]
             return _owe(state, "end"), []
+        case SyncBegan():
+            return replace(state, syncing=state.written, asked=state.owed, owed=()), []
         case Synced():
             return _synced(state)
+        case SyncFailed():
+            return _not_synced(state), []
         case _:
             assert_never(event)
+
+
+def _not_synced(state: Receiver) -> Receiver:
+    again = tuple(question for question in state.asked if question not in state.owed)
+    return replace(state, syncing=None, asked=(), owed=again + state.owed)
 
 
 def _part_came(state: Receiver, part: PartCame) -> tuple[Receiver, list[ReceiverAction]]:
@@ -448,9 +476,11 @@ def _owe(state: Receiver, question: str) -> Receiver:
 
 
 def _synced(state: Receiver) -> tuple[Receiver, list[ReceiverAction]]:
-    asked: tuple[str, ...] = state.owed
-    if not asked and state.written != state.durable:
+    durable = state.to_record
+    asked, owed = (state.owed, ()) if state.syncing is None else (state.asked, state.owed)
+    if not asked and durable != state.durable:
         asked = ("",)
-    ranges = state.written.spans
-    answers: list[ReceiverAction] = [SendAck(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
-    return replace(state, durable=state.written, owed=()), answers
+    answers: list[ReceiverAction] = [
+        SendAck(Ack("receiving", ranges=durable.spans, answers=question)) for question in asked
+    ]
+    return replace(state, durable=durable, owed=owed, syncing=None, asked=()), answers

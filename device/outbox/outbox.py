@@ -27,6 +27,7 @@ encrypted before they touch the disk (device.outbox.enclosed).
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,10 @@ class Outbox:
         self._listeners: list[Callable[[], None]] = []
         self.on_help: Callable[[str, bool], None] = lambda record_id, taken: None
         """Called with each call for help that the server answered (any thread, quick): its id, whether it was taken."""
+        self._forgetting = threading.Lock()
+        """Taken before `_lock`, never the other way round."""
+        self._forgotten: tuple[str, ...] = ()
+        """By the last `forget_merged`."""
         self._store = RecordStore(folder, boot=boot or kernel_boot(), crash_point=crash_point)
         self._lock = self._store.lock
         self.recovered = self._store.recovered
@@ -278,12 +283,27 @@ class Outbox:
             self.on_help(record_id, taken)
 
     def forget_merged(self) -> tuple[str, ...]:
-        """Delete every record that the server has as a whole. Returns their ids. Raises: OSError."""
-        with self._lock:
-            ids = [row.record_id for row in self._store.use(lambda index: index.records("deletable"))]
-            self._store.delete(ids, "forget", count_as="merged")
-            self._store.hold_reserve()
-        return tuple(ids)
+        """Delete every record that the server has as a whole. Returns their ids. Raises: OSError.
+
+        Others may seal, claim and send while the files are unlinked. Where another thread is just deleting, this waits
+        for it, and returns what it deleted if nothing is left.
+        """
+        waited = not self._forgetting.acquire(blocking=False)
+        if waited:
+            self._forgetting.acquire()
+        try:
+            with self._lock:
+                ids = [row.record_id for row in self._store.use(lambda index: index.records("deletable"))]
+                aside = self._store.move_aside(ids, "forget")
+            self._store.unlink(aside, "forget")
+            with self._lock:
+                self._store.forget_rows(ids, "forget", count_as="merged")
+                self._store.hold_reserve()
+            if ids or not waited:
+                self._forgotten = tuple(ids)
+            return self._forgotten
+        finally:
+            self._forgetting.release()
 
     def retry(self, record_id: str) -> None:
         """Send a refused record again: it waits once more, and the server is asked what it has of it.

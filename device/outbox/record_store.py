@@ -10,7 +10,7 @@ Each change is ordered so that after a crash at any point `recover` can tell wha
     refuse    reason.json into the folder → folder to failed/ → row marked failed
     retry     folder back from failed/ → reason.json out of it → row queued
 
-Its caller holds `lock` around every call but `use`, which takes it.
+Its caller holds `lock` around every call but `use`, which takes it, and `unlink`.
 """
 
 from __future__ import annotations
@@ -105,15 +105,29 @@ class RecordStore:
 
     def delete(self, ids: list[str], story: str, *, count_as: Total) -> None:
         """Delete folders and rows. story: of the crash points. Raises: OSError."""
+        self.unlink(self.move_aside(ids, story), story)
+        self.forget_rows(ids, story, count_as=count_as)
+
+    def move_aside(self, ids: list[str], story: str) -> list[Path]:
+        """Where the folders of what is to be deleted now lie, durably: no crash brings them back. Raises: OSError."""
         if not ids:
-            return
+            return []
         self.use(lambda index: index.make_durable())  # else power loss would make what is merged look lost
         places = [self.folder / record_id for record_id in ids]
         places = [place if place.exists() else self.folder / FAILED / place.name for place in places]
-        atomic.remove_trees(places, step=lambda name: self._crash_point(f"{story}:{name}"))
-        self._crash_point(f"{story}:deleted")
-        self.use(lambda index: index.forget(ids, count_as=count_as))
-        self._crash_point(f"{story}:counted")
+        return atomic.move_aside(places, step=lambda name: self._crash_point(f"{story}:{name}"))
+
+    def unlink(self, aside: list[Path], story: str) -> None:
+        """Free the space. Needs no lock: nobody else knows these names. Raises: OSError."""
+        if aside:
+            atomic.remove_aside(aside)
+            self._crash_point(f"{story}:deleted")
+
+    def forget_rows(self, ids: list[str], story: str, *, count_as: Total) -> None:
+        """Remove the rows of what was deleted, and count it. Raises: OSError."""
+        if ids:
+            self.use(lambda index: index.forget(ids, count_as=count_as))
+            self._crash_point(f"{story}:counted")
 
     def give_up(self, ids: list[str], why: str) -> None:
         """Delete what never reached the server, by name. Raises: OSError."""

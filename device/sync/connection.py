@@ -19,7 +19,7 @@ from shared.transfer import PACKET_OVERHEAD_BYTES
 # their life they would fill its queue of 1000 messages within hours, for every device.
 EXPIRY_S = 120
 REJECTING_ALERTS = ("certificate revoked", "certificate expired", "certificate unknown", "unknown ca")
-MAX_UNACKED = 16  # eight parts and their begins and ends; below the 20 that brokers commonly allow
+MAX_UNACKED = 64  # a window of small files, each with its begin and end; less where the broker allows less
 
 
 class Connection:
@@ -44,8 +44,9 @@ class Connection:
         """It knows us and does not want us: that will not change by itself."""
         self.max_packet_bytes: int | None = None
         """The broker's Maximum Packet Size."""
-        self.unacked = 0
-        """Messages at QoS 1 that the broker has not acknowledged: all that paho holds in memory."""
+        self._waiting: dict[int, int] = {}
+        self.unacked_bytes = 0
+        """Of files, in messages that the broker has not acknowledged: all that a cut can cost."""
         self.broker_refusals = 0
         self.last_broker_refusal: str | None = None
         self._max_unacked = MAX_UNACKED
@@ -72,6 +73,11 @@ class Connection:
         return alive
 
     @property
+    def unacked(self) -> int:
+        """Messages at QoS 1 that the broker has not acknowledged: all that paho holds in memory."""
+        return len(self._waiting)
+
+    @property
     def room(self) -> bool:
         """Whether one more message may be sent without paho storing it up."""
         return self.unacked < self._max_unacked
@@ -80,11 +86,14 @@ class Connection:
         """Whether the broker takes a message of this size."""
         return self.max_packet_bytes is None or len(payload) + PACKET_OVERHEAD_BYTES <= self.max_packet_bytes
 
-    def send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
-        """Hand a message to the broker. False where the connection just broke."""
-        if not self._client.publish(topic, payload, qos=qos, retain=retain):
+    def send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, file_bytes: int = 0) -> bool:
+        """Hand a message to the broker. False where the connection just broke. file_bytes: of a file, in it."""
+        number = self._client.send(topic, payload, qos=qos, retain=retain)
+        if number is None:
             return False
-        self.unacked += qos > 0
+        if qos > 0:
+            self._waiting[number] = file_bytes
+            self.unacked_bytes += file_bytes
         return True
 
     def disconnect(self) -> None:
@@ -114,8 +123,8 @@ class Connection:
             case mqtt.Disconnected(failure, by_broker):
                 if by_broker:  # e.g. a second device of the same name
                     self.refusal = f"the broker ended the connection ({failure})"
-            case mqtt.PublishAnswered(refusal):
-                self.unacked = max(0, self.unacked - 1)
+            case mqtt.PublishAnswered(refusal, number):
+                self.unacked_bytes -= self._waiting.pop(number, 0)
                 if refusal is not None:
                     self.broker_refusals += 1
                     self.last_broker_refusal = refusal

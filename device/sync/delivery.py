@@ -10,12 +10,14 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from device.outbox.late import LateOutbox
 from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
 from device.sync.connection import Connection
+from device.sync.deletion import Deletion
 from device.sync.outgoing import Outgoing, message_of
 from shared import messages
 from shared.clock import Clock
@@ -24,7 +26,7 @@ from shared.messages import Ack
 from shared.transfer import Offline, Online, Ranges, SenderTick
 
 REQUESTS_EVERY_S = 1.0
-FORGET_AFTER = 16  # deleting merged records costs the disk less in batches
+CLOSE_S = 5.0  # for a deletion under way
 logger = logging.getLogger(__name__)
 
 
@@ -50,12 +52,12 @@ class Delivery:
         self._connection: Connection | None = None
         self._merged: list[OutboxItem] = []
         self._refused: list[uploads.ItemRefused] = []
-        self._unforgotten = 0
         self._writing = False
         self._look = True  # the outbox may hold something that is not claimed yet
         self._requests_s = float("-inf")
         self._disk_trouble: str | None = None
         self._idle = threading.Condition()
+        self._deletion = Deletion(outbox.forget_merged)
 
     # for other threads
 
@@ -76,13 +78,13 @@ class Delivery:
     # on the link's thread
 
     def open(self) -> None:
-        """Delete what an earlier process had no time for."""
-        self._on_disk(self._outbox.forget_merged)
+        """Delete what an earlier process had no time for, beside the rest."""
+        self._deletion.start()
 
     def close(self) -> None:
         """Hand back what is claimed."""
         self._outbox.release([upload.item for upload in self.uploads.active])
-        self._on_disk(self._outbox.forget_merged)
+        self._deletion.close(CLOSE_S)
 
     def online(self, connection: Connection, *, part_bytes: int) -> None:
         """A connection is up: begin, and ask about what was on its way."""
@@ -157,7 +159,8 @@ class Delivery:
         return bool(items)
 
     def _decide(self, event: uploads.UploadsEvent) -> None:
-        self.uploads, actions = uploads.step(self.uploads, event, self._clock.monotonic_s())
+        state = replace(self.uploads, wire_bytes=self._wire_bytes())
+        self.uploads, actions = uploads.step(state, event, self._clock.monotonic_s())
         for action in actions:
             match action:
                 case uploads.SendMessage():
@@ -174,6 +177,11 @@ class Delivery:
                     logger.info("%s waits: %s", item.name, self.server_waits)
                 case _:
                     assert_never(action)
+
+    def _wire_bytes(self) -> int:
+        """Of files, handed out and not acknowledged by the broker."""
+        sent = 0 if self._connection is None else self._connection.unacked_bytes
+        return sent + sum(message.file_bytes for message in self.outgoing)
 
     def _send(self, action: uploads.SendMessage) -> None:
         item = action.item
@@ -203,18 +211,16 @@ class Delivery:
         self._writing = True
         if self._merged and self._on_disk(lambda: self._outbox.merged(self._merged)):
             self._counters["merged"] += len(self._merged)
-            self._unforgotten += len(self._merged)
-            self._merged = []
+            merged, self._merged = len(self._merged), []
+            self._deletion.add(merged, last=not self.uploads.active)
         while self._refused and self._on_disk(self._refuse_first):
             self._counters["refused"] += 1
             self._refused.pop(0)
         self._look = True
-        if self._unforgotten >= FORGET_AFTER or not self.uploads.active:
-            self._unforgotten = 0
-            self._on_disk(self._outbox.forget_merged)
-        with self._idle:
-            self._writing = False
-            self._idle.notify_all()
+        self._writing = False
+        if not self.uploads.active:  # else there is more to send: nobody's wait is over
+            with self._idle:
+                self._idle.notify_all()
 
     def _refuse_first(self) -> None:
         self._outbox.refused(self._refused[0].item, self._refused[0].reason)

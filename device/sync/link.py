@@ -3,7 +3,7 @@
 Promises:
 
 1. Nothing counts as delivered because a broker acknowledged it: only the server's `merged` counts.
-2. What is not sent stays on disk, not in RAM: at most eight parts and their begins and ends are handed to paho.
+2. What is not sent stays on disk, not in RAM: at most 512 KiB of files are handed to paho without the broker's PUBACK.
 3. Retry lives here: reconnecting for ever, with full jitter (a city of devices must not come back at one instant).
    A permanent refusal goes to the outbox as such and is not tried again. What the server wants later waits.
 4. What may not be sent for now (`allow`) stops at once, in the middle of a file too: what is in the window still goes
@@ -39,7 +39,7 @@ from shared.clock import Clock
 from shared.errors import Permanent, Unreachable
 from shared.messages import Status
 from shared.mqtt import CONNECT_TIMEOUT_S
-from shared.transfer import PART_BYTES, part_bytes
+from shared.transfer import MAX_PART_BYTES, part_bytes
 
 HANDSHAKE_S = 10.0  # from TCP connect to being subscribed; a half-open broker must not hold us for ever
 IDLE_S = 0.5  # the longest wait between two looks at the timers
@@ -61,8 +61,8 @@ class LinkSettings:
     device: str
     tls: ssl.SSLContext | None = None
     """None = plain TCP."""
-    part_bytes: int = PART_BYTES
-    """Most bytes of a part."""
+    part_bytes: int = MAX_PART_BYTES
+    """Most bytes of a part; shared.link_speed says how much of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,10 @@ class Link:
             self._hand_over(connection, outgoing.popleft())
 
     def _hand_over(self, connection: Connection, message: Outgoing) -> None:
-        if connection.send(message.topic, message.payload, qos=message.qos, retain=message.retain):
+        told = connection.send(
+            message.topic, message.payload, qos=message.qos, retain=message.retain, file_bytes=message.file_bytes
+        )
+        if told:
             self.sent_bytes += message.file_bytes
             self.resent_bytes += message.again_bytes
 

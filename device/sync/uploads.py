@@ -18,11 +18,10 @@ from typing import Literal, assert_never
 
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import OutboxItem
-from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes
+from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes, window_parts, wire_bytes
 from shared.messages import Ack
 from shared.transfer import (
     PART_BYTES,
-    WINDOW_PARTS,
     AckCame,
     Offline,
     Online,
@@ -31,12 +30,13 @@ from shared.transfer import (
     SenderAction,
     SenderEvent,
     SenderTick,
+    SendPart,
     send_record_step,
     send_step,
 )
 
-SMALL = 16  # enough pictures and sounds of 60 KB, and their records, to fill the window
-BULK = 8
+SMALL = 40  # enough pictures and sounds of 60 KB, and their records, to fill the wire and keep the server busy
+BULK = 16  # with the files among those well below the 64 unfinished ones that a server lets a device have
 
 Allowed = Literal["all", "small", "none"]
 """What may be sent: everything, all but clips, nothing."""
@@ -60,6 +60,8 @@ class Uploads:
     pace: LinkSpeed = field(default_factory=LinkSpeed)
     heard_s: float = float("-inf")
     """When the server last answered anything."""
+    wire_bytes: int = 0
+    """Bytes of files handed out and not yet acknowledged by the broker; told before each event."""
 
     def may(self, item: OutboxItem) -> bool:
         return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
@@ -207,14 +209,15 @@ def _gained(before: Uploads, after: Uploads, name: str) -> int:
 
 
 def _paced(state: Uploads, acked_bytes: int, now_s: float) -> Uploads:
-    size, most = _part_and_window(state)
-    full = state.flying_parts >= WINDOW_PARTS or state.flying_bytes + size > most
-    return replace(state, pace=observe(state.pace, acked_bytes, now_s, full=full))
-
-
-def _part_and_window(state: Uploads) -> tuple[int, int]:
     size = paced_part_bytes(state.pace, state.part_bytes)
-    return size, window_bytes(state.pace, size)
+    room_parts, room_bytes = _room(state, size)
+    return replace(state, pace=observe(state.pace, acked_bytes, now_s, full=room_parts < 1 or room_bytes < size))
+
+
+def _room(state: Uploads, size: int) -> tuple[int, int]:
+    """(parts, bytes) that may go out now, in parts of `size`."""
+    most, flying = window_bytes(state.pace, size), state.flying_bytes
+    return window_parts(most) - state.flying_parts, min(most - flying, wire_bytes(state.pace, size) - state.wire_bytes)
 
 
 def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, list[UploadsAction]]:
@@ -280,8 +283,8 @@ def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
         return state, []
     actions: list[UploadsAction] = []
     active = list(state.active)
-    size, most = _part_and_window(state)
-    room_parts, room_bytes = WINDOW_PARTS - state.flying_parts, most - state.flying_bytes
+    size = paced_part_bytes(state.pace, state.part_bytes)
+    room_parts, room_bytes = _room(state, size)
     for at, upload in enumerate(active):
         before = upload.machine
         if not state.may(upload.item) or _rests(before, room_parts, now_s):
@@ -292,4 +295,10 @@ def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
         if isinstance(before, Sender) and isinstance(after, Sender):
             room_parts -= len(after.flying) - len(before.flying)
             room_bytes -= after.flying_bytes - before.flying_bytes
-    return replace(state, active=tuple(active)), actions
+    return replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions)), actions
+
+
+def _bytes_of(actions: Iterable[UploadsAction]) -> int:
+    """Of files, in what is to be sent."""
+    parts = [action.what for action in actions if isinstance(action, SendMessage)]
+    return sum(part.end - part.start for part in parts if isinstance(part, SendPart))

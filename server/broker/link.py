@@ -2,13 +2,14 @@
 
 Promises:
 
-1. A message is acknowledged to the broker only after its handler and the following `settle` returned: until then the
-   broker keeps it and brings it again. Handlers are idempotent.
+1. A message is acknowledged to the broker only after its handler and the settlement that follows returned: until then
+   the broker keeps it and brings it again. Handlers are idempotent.
 2. No message and no handler's failure ends the loop: it is logged with its traceback, counted, and the next one comes.
 3. It reconnects for ever. Retained messages (offers) are published again after each reconnect: a broker may forget.
 4. `stop` ends both threads, and does not hang.
 
-Two threads: paho's, which only moves messages, and one worker, so that a slow disk never costs the keepalive.
+Three threads: paho's, which only moves messages; one worker, so that a slow disk never costs the keepalive; and one on
+which a settlement waits for the disk while the worker hands out the next messages.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import logging
 import queue
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from shared import messages, mqtt, topics
 from shared.background import Background
@@ -37,6 +40,7 @@ SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices s
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
 BATCH = 64
 SETTLE_AGAIN_S = 0.01  # while something waits for another worker
+GATHER_S = 0.01  # from one settlement to the next: each has some 15 statements and 3 rounds of fsync, for whatever came
 LOG_EVERY = 1000  # messages of strangers: they must not fill the log either
 MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
 # The same number of answers may wait for a broker that does not take them; devices ask again for what is dropped.
@@ -58,6 +62,22 @@ class BrokerSession:
     """The broker keeps what comes for us while we are away. Never for one of several workers: its share would wait."""
 
 
+class Settling(Protocol):
+    """What was handled, made durable and answered in three steps; server.ingest.ingest.Ingest."""
+
+    def begin(self) -> list[Reply]:
+        """On the worker. Everything handled so far is in it."""
+        ...
+
+    def run(self) -> None:
+        """On another thread, while the worker goes on handling."""
+        ...
+
+    def finish(self) -> list[Reply]:
+        """On the worker, after `run`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What the link calls, from its worker thread."""
@@ -68,6 +88,8 @@ class Ports:
     """Handlers of `up/want` and the like, by that one level."""
     settle: Callable[[], list[Reply]] = list
     """Called after each batch of messages; its replies are sent before the batch is acknowledged."""
+    settling: Settling | None = None
+    """The same in three steps, in the place of `settle`. None for workers that share a folder."""
     waits: Callable[[], bool] = bool
     """Whether to call `settle` soon although nothing came."""
     on_status: Callable[[str, Status], None] = lambda _device, _status: None
@@ -87,6 +109,11 @@ class _Inbound:
         return self.message.topic
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """The settlement under way has run."""
+
+
 class ServerLink:
     """The server's connection."""
 
@@ -101,7 +128,13 @@ class ServerLink:
         self._unreadable: set[str] = set()
         """Devices whose status could not be read: logged once each."""
         self._session = 0
-        self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Inbound | _Ran | None] = queue.SimpleQueue()
+        self._settling = ThreadPoolExecutor(1, thread_name_prefix="server link settling")
+        self._handled: list[_Inbound] = []
+        """Not in a settlement yet."""
+        self._under_way: list[_Inbound] | None = None
+        """What the settlement under way is for; None = there is none."""
+        self._begun_s = float("-inf")
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
         settings = mqtt.MqttSettings(
             session.client_id,
@@ -123,6 +156,7 @@ class ServerLink:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch under way and disconnect. Idempotent."""
         self._worker.close(timeout_s)
+        self._settling.shutdown(wait=False)
         self._client.stop(timeout_s)
         self.ready.clear()
 
@@ -173,21 +207,35 @@ class ServerLink:
     # the worker
 
     def _work(self) -> None:
-        while True:
+        ended = False  # then what has come is settled, and nothing more is taken
+        while not ended or self._under_way is not None:
             batch = self._next_batch()
-            inbound = [message for message in batch if message is not None]
-            if inbound or not batch:
-                self._handle(inbound)
-            if batch and batch[-1] is None:
-                return
+            self._take(batch, ended=ended)
+            ended = ended or None in batch
+            if self._under_way is None and (self._handled or not batch) and (ended or self._gathered_in_s() <= 0):
+                self._settle()
 
-    def _next_batch(self) -> list[_Inbound | None]:
+    def _take(self, batch: list[_Inbound | _Ran | None], *, ended: bool) -> None:
+        if any(isinstance(one, _Ran) for one in batch):
+            self._finish_settlement()
+        if not ended:  # what comes after the end stays with the broker
+            self._handle([one for one in batch if isinstance(one, _Inbound)])
+
+    def _gathered_in_s(self) -> float:
+        """How long messages are gathered still before the next settlement."""
+        return 0.0 if self._ports.settling is None else self._begun_s + GATHER_S - time.monotonic()
+
+    def _next_batch(self) -> list[_Inbound | _Ran | None]:
         """What came, at least one; nothing where something is to be settled again first."""
+        timeout_s = None
+        if self._under_way is None:
+            timeout_s = SETTLE_AGAIN_S if self._ports.waits() else None
+            timeout_s = max(0.0, self._gathered_in_s()) if self._handled else timeout_s
         try:
-            batch = [self._inbox.get(timeout=SETTLE_AGAIN_S if self._ports.waits() else None)]
+            batch = [self._inbox.get(timeout=timeout_s)]
         except queue.Empty:
             return []
-        while len(batch) < BATCH and batch[-1] is not None and not self._inbox.empty():
+        while len(batch) < BATCH and isinstance(batch[-1], _Inbound) and not self._inbox.empty():
             batch.append(self._inbox.get())
         return batch
 
@@ -196,11 +244,44 @@ class ServerLink:
         newest = {inbound.topic: inbound for inbound in batch}
         for inbound in batch:
             self.counters["messages"] += 1
+            # Its bytes are handled: what waits to be acknowledged must not hold megabytes.
+            message = inbound.message
+            without = mqtt.MessageReceived(message.topic, b"", message.qos, message.mid)
+            self._handled.append(_Inbound(inbound.session, without))
             if inbound.topic.endswith("/status") and newest[inbound.topic] is not inbound:
                 continue  # each costs a transaction: a device that says it all the time must not hold up the others
             replies += self._guarded(partial(self.on_message, inbound.message))
-        self._send(replies + self._guarded(self._ports.settle))
-        for inbound in batch:
+        self._send(replies)
+
+    def _settle(self) -> None:
+        handled, self._handled = self._handled, []
+        settling = self._ports.settling
+        if settling is None:
+            self._send(self._guarded(self._ports.settle))
+            self._acknowledge(handled)
+            return
+        self._under_way, self._begun_s = handled, time.monotonic()
+        self._send(self._guarded(settling.begin))
+        self._settling.submit(self._run_settlement, settling)
+
+    def _run_settlement(self, settling: Settling) -> None:
+        try:
+            settling.run()
+        except Exception:
+            self.counters["handler_errors"] += 1
+            logger.exception("What devices sent could not be made durable; they send it again.")
+        finally:
+            self._inbox.put(_Ran())
+
+    def _finish_settlement(self) -> None:
+        assert self._ports.settling is not None
+        assert self._under_way is not None
+        handled, self._under_way = self._under_way, None
+        self._send(self._guarded(self._ports.settling.finish))
+        self._acknowledge(handled)
+
+    def _acknowledge(self, handled: list[_Inbound]) -> None:
+        for inbound in handled:
             if inbound.message.qos and inbound.session == self._session:
                 self._client.ack(inbound.message)
 

@@ -150,16 +150,17 @@ class Arrival:
 
     def record(self) -> bool:
         """Append the ranges that are durable, after `sync`. Returns whether there were new ones. Raises: OSError."""
-        if self.state.written == self.recorded:
+        ranges = self.state.to_record
+        if ranges == self.recorded:
             return False
         if self._last_read is None and not self.announce():
             raise OSError(f"{self.sidecar} was made by another process; only `shared` workers may do that.")
-        new = self.state.written.minus(self.recorded)
+        new = ranges.minus(self.recorded)
         self._append(b"".join(b"\n" + json.dumps(span).encode() for span in new.spans) + b"\n")
         if not self._folder_synced:
             atomic.fsync_dir(self.folder)
             self._folder_synced = True
-        self.recorded = self.state.written
+        self.recorded = ranges
         return True
 
     def refresh(self) -> bool:
@@ -308,14 +309,21 @@ class Arrivals:
         self._heard_of(arrival)
         return arrival
 
-    def settle(self, arrivals: Iterable[Arrival]) -> list[OSError | None]:
-        """Make what was written durable, and then record it, for many at once; what went wrong, for each."""
-        return list(self._syncing.map(self._settle, arrivals))
+    def holds(self, arrival: Arrival) -> bool:
+        """Whether it is still on its way, here."""
+        return self._open.get(arrival.device, {}).get(arrival.name) is arrival
 
-    def verify(self, arrivals: Iterable[Arrival]) -> list[Verdict | OSError]:
-        """Make whole files durable and check their hashes, many at once. Those that match are then locked exclusively,
-        until they are closed or dropped."""
-        return list(self._syncing.map(self._verify, arrivals))
+    def settle(
+        self, partial: Iterable[Arrival], whole: Iterable[Arrival] = ()
+    ) -> tuple[list[OSError | None], list[Verdict | OSError]]:
+        """Many at once, on threads: make what was written of the partial ones durable, and then record it; make the
+        whole ones durable, and check their hashes. Returns what went wrong for each of the former, and what was found
+        of each of the latter: those that match are then locked exclusively, until they are closed or dropped.
+
+        Any thread. Meanwhile partial ones may be written to, and nothing else may be done to any of them.
+        """
+        verdicts = self._syncing.map(self._verify, whole)
+        return list(self._syncing.map(self._settle, partial)), list(verdicts)
 
     def drop(self, arrival: Arrival) -> None:
         """Forget it and delete what is left of it on disk. Raises: OSError."""

@@ -15,8 +15,9 @@ Promises:
 4. When this machine fails (disk full, database away) nothing is answered; the device asks again later.
 5. No device gets more than its share (server.ingest.limits): `paused` says so, and what it keeps it may send later.
 
-`handle` only writes bytes and collects records; `settle` makes a whole batch durable at once, merges it in one
-transaction, and answers. One thread.
+`handle` only writes bytes and collects records; a settlement makes a whole batch durable at once, merges it in one
+transaction, and answers. One thread, but for `run`: it is where a settlement waits for the disk, and `handle` may be
+called meanwhile.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from server.dataset.came import Came, FileCame, Merged, RecordCame
 from server.ingest import decode, limits
-from server.ingest.arrivals import Arrival, Arrivals
+from server.ingest.arrivals import Arrivals
 from server.ingest.counters import DailyCounts
 from server.ingest.limits import LimitsSettings
 from server.ingest.replies import Replies
+from server.ingest.settlement import Settlement, SettlementParts
 from server.ingest.transfers import Transfers
 from server.ingest.unsealing import FindKey, Unsealer
 from shared import messages, topics
@@ -89,6 +91,7 @@ class Ingest:
         self._unsealer = Unsealer()
         self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
+        self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
         self._messages = limits.message_limiter(self._limits)
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
@@ -126,12 +129,68 @@ class Ingest:
             self._replies.failed(device, "A message", error)
             return []
 
+    @property
+    def settling(self) -> Self | None:
+        """Whose settlements may run while messages are handled; None where workers share a folder: these look into each
+        other's files with every message."""
+        return None if self._arrivals.shared else self
+
     def settle(self) -> list[Reply]:
-        """Make everything handled so far durable, and answer it. Call after each batch of messages."""
-        replies = [*self._transfers.settle(), *self._merge_batch()]
+        """Make everything handled so far durable, and answer it: a settlement from its beginning to its end."""
+        replies = self.begin()
+        try:
+            self.run()
+        except BaseException:
+            self._transfers.settlement = None  # the devices ask again, and the next one begins afresh
+            raise
+        return [*replies, *self.finish()]
+
+    def begin(self) -> list[Reply]:
+        """Begin a settlement of everything handled so far, to be run by `run` on whatever thread; then comes `finish`.
+        What is handled meanwhile is for the next one. Returns answers that need none."""
+        assert self._transfers.settlement is None, "one at a time"
+        replies = self._transfers.begin()
+        records, self._records = self._records, []
+        settlement = Settlement(self._parts, self._transfers.partial(), self._transfers.whole(), records)
+        self._transfers.settlement = settlement
+        return replies
+
+    def run(self) -> None:
+        """What waits for disk and database, of the settlement that has begun."""
+        settlement = self._transfers.settlement
+        assert settlement is not None
+        settlement.run()
+
+    def finish(self) -> list[Reply]:
+        """Its answers, once it has run."""
+        settlement, self._transfers.settlement = self._transfers.settlement, None
+        assert settlement is not None
+        replies = [*self._transfers.finish(settlement), *self._answers(settlement)]
         self._transfers.end_batch()
         self._counts.flush()
         self._crash_point("ingest:answered")
+        return replies
+
+    def _answers(self, settlement: Settlement) -> list[Reply]:
+        """About records and about the files that were to be merged."""
+        replies: list[Reply] = []
+        for device in settlement.unmerged:
+            self._counts.add(device, "errors")
+        for record, outcome in zip(settlement.records, settlement.record_outcomes, strict=True):
+            if outcome is not None and outcome.erased:
+                self._transfers.drop_erased(record.device, outcome.erased)
+            replies += self._record_merged(record, outcome)
+        for arrival in settlement.whole:
+            match settlement.opened.get(arrival.id):
+                case None:
+                    pass
+                case FileCame():
+                    replies += self._transfers.merged(arrival, settlement.files[arrival.id])
+                case MessageError() as error:
+                    replies += self._transfers.refused(arrival, str(error))
+                case error:
+                    self._replies.failed(arrival.device, arrival.name, error)
+                    replies += self._transfers.merged(arrival, None)
         return replies
 
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
@@ -175,54 +234,6 @@ class Ingest:
         except MessageError as error:
             return self._replies.refused(device, envelope.record_id, str(error))
         return []
-
-    def _merge_batch(self) -> list[Reply]:
-        """Merge the whole files and the records of the batch in one transaction."""
-        records, self._records = self._records, []
-        arrivals, replies = self._transfers.verified()
-        if not (records or arrivals):
-            return replies
-        self._crash_point("ingest:verified")
-        files = list[FileCame]()
-        arrivals, unusable = self._opened(arrivals, files)
-        replies += unusable
-        self._crash_point("ingest:opened")
-        outcomes = self._put([*records, *files])
-        self._crash_point("ingest:merged")
-        for record, outcome in zip(records, outcomes[: len(records)], strict=True):
-            if outcome is not None and outcome.erased:
-                self._transfers.drop_erased(record.device, outcome.erased)
-            replies += self._record_merged(record, outcome)
-        for arrival, outcome in zip(arrivals, outcomes[len(records) :], strict=True):
-            replies += self._transfers.merged(arrival, outcome)
-        return replies
-
-    def _opened(self, arrivals: list[Arrival], files: list[FileCame]) -> tuple[list[Arrival], list[Reply]]:
-        """Append what is to be merged to `files`. Returns the arrivals that it came in, and answers about others."""
-        usable, replies = list[Arrival](), list[Reply]()
-        for arrival, came in zip(arrivals, self._unsealer.files(arrivals), strict=True):
-            match came:
-                case FileCame():
-                    usable.append(arrival)
-                    files.append(came)
-                case MessageError():
-                    replies += self._transfers.refused(arrival, str(came))
-                case _:
-                    self._replies.failed(arrival.device, arrival.name, came)
-                    replies += self._transfers.merged(arrival, None)
-        return usable, replies
-
-    def _put(self, entries: list[Came]) -> list[Merged | None]:
-        """Merge them; None for what could not be. One that fails must not cost the others: then each on its own."""
-        try:
-            return list(self._merge.put(entries))
-        except Exception as error:
-            if len(entries) == 1:
-                unforeseen = None if isinstance(error, OSError) else error
-                logger.error("%s of %s cannot be merged: %s", *reversed(entries[0].key), error, exc_info=unforeseen)
-                self._counts.add(entries[0].device, "errors")
-                return [None]
-        return [outcome for entry in entries for outcome in self._put([entry])]
 
     def _record_merged(self, record: RecordCame, outcome: Merged | None) -> list[Reply]:
         if outcome is None:

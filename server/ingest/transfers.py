@@ -1,6 +1,6 @@
 """Files on their way in: announced, written, made durable, verified, and handed over to be merged.
 
-`handle` only writes bytes; `settle` makes a whole batch durable at once, and `verified` gives the files that are whole.
+`handle` only writes bytes; a settlement (server.ingest.settlement) makes a whole batch of files durable at once.
 shared.transfer decides what each message means, server.ingest.coordination what waits for another worker.
 """
 
@@ -15,9 +15,10 @@ from typing import assert_never
 from server.dataset.came import Merged
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
-from server.ingest.coordination import DeferredQuestions, EarlyMessages, still_merging
+from server.ingest.coordination import DeferredQuestions, EarlyMessages
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies, reply
+from server.ingest.settlement import Settlement
 from shared import messages, transfer
 from shared.errors import MessageError
 from shared.messages import PART_KINDS, Ack, Begin, Part
@@ -54,6 +55,8 @@ class Transfers:
         """Answered unknown, also in earlier batches, and not begun again."""
         self._hash_failures: Counter[TransferId] = Counter()
         self._next_clearing_s = 0.0
+        self.settlement: Settlement | None = None
+        """The one that has begun and is not finished."""
 
     @property
     def waits(self) -> bool:
@@ -83,34 +86,83 @@ class Transfers:
             return []
         return self._unknown((device, name))
 
-    def settle(self) -> list[Reply]:
-        """Make everything handled so far durable, and answer it. Then take `verified` and merge it, and call
-        `end_batch`."""
-        return [*self._handle_early(), *self._answer_merged_before(), *self._sync_and_answer()]
+    def begin(self) -> list[Reply]:
+        """Before a settlement: answer what needs none. Then take `partial` and `whole`; in the end call `finish`."""
+        replies = [*self._handle_early(), *self._answer_merged_before()]
+        if self._arrivals.shared:  # what other workers wrote may make a file whole
+            partial = self._take_partial()
+            errors, _ = self._arrivals.settle(partial)
+            for arrival, error in zip(partial, errors, strict=True):
+                replies += self._synced(arrival, error)
+        return replies
 
-    def verified(self) -> tuple[list[Arrival], list[Reply]]:
-        """The whole files whose bytes are those that were announced, and answers about the others."""
-        complete, self._complete = list(self._complete.values()), {}
-        matching: list[Arrival] = []
+    def partial(self) -> list[Arrival]:
+        """Files of which something is to be made durable or to be answered, and which are not whole."""
+        partial = [] if self._arrivals.shared else self._take_partial()
+        for arrival in partial:
+            arrival.state, _ = receive_step(arrival.state, transfer.SyncBegan())
+        return partial
+
+    def _take_partial(self) -> list[Arrival]:
+        self._unsettled |= {arrival.id: arrival for arrival in self._questions.arrivals}
+        partial = [arrival for transfer_id, arrival in self._unsettled.items() if transfer_id not in self._complete]
+        self._unsettled.clear()
+        return partial
+
+    def whole(self) -> list[Arrival]:
+        """Files of which every byte came. No message about them changes anything until the settlement ends."""
+        whole, self._complete = list(self._complete.values()), {}
+        return whole
+
+    def finish(self, settlement: Settlement) -> list[Reply]:
+        """Answers about what was not merged. Those that were: `merged`, `refused`."""
         replies: list[Reply] = []
-        for arrival, verdict in zip(complete, self._arrivals.verify(complete), strict=True):
-            match verdict:
-                case Verdict.MOVED if self._arrivals.shared and still_merging(arrival, self._clock.monotonic_s()):
-                    self._complete[arrival.id] = arrival
-                case Verdict.MATCHES | Verdict.MOVED:
-                    matching.append(arrival)
-                case Verdict.LOCKED:
-                    self._complete[arrival.id] = arrival
-                case Verdict.FINISHED:
-                    self._forget(arrival)
-                case Verdict.MISMATCH:
-                    replies += self._hash_mismatch(arrival)
-                case OSError():
-                    self._replies.failed(arrival.device, arrival.name, verdict)
-                    replies += self._not_merged(arrival)
-                case _:
-                    assert_never(verdict)
-        return matching, replies
+        for arrival, error in zip(settlement.partial, settlement.errors, strict=True):
+            if self._arrivals.holds(arrival):
+                replies += self._synced(arrival, error)
+        for arrival, verdict in zip(settlement.whole, settlement.verdicts, strict=True):
+            if self._arrivals.holds(arrival):
+                replies += self._judged(arrival, verdict, is_merged=arrival.id in settlement.opened)
+        return replies
+
+    def _synced(self, arrival: Arrival, error: OSError | None) -> list[Reply]:
+        """Answer about a file that is not whole yet."""
+        if error is not None:
+            arrival.state, _ = receive_step(arrival.state, transfer.SyncFailed())
+            if self._arrivals.shared:  # else it stays open: the next sync must be for these bytes, too
+                arrival.close()
+            self._replies.failed(arrival.device, arrival.name, error)
+            return []
+        if self._arrivals.shared:
+            arrival.close()
+            if not arrival.refresh():
+                self._forget(arrival)  # another worker has merged it, and answers
+                return []
+            if arrival.whole:
+                self._complete[arrival.id] = arrival
+                return []
+        replies = self._answer(arrival)
+        if arrival.state.written == arrival.state.durable:  # else what came meanwhile is synced by this descriptor
+            arrival.close()
+        return replies
+
+    def _judged(self, arrival: Arrival, verdict: Verdict | OSError, *, is_merged: bool) -> list[Reply]:
+        """Answer about a whole file that cannot be merged, or not now."""
+        match verdict:
+            case Verdict.MATCHES | Verdict.MOVED if is_merged:
+                pass
+            case Verdict.LOCKED | Verdict.MOVED | Verdict.MATCHES:
+                self._complete[arrival.id] = arrival
+            case Verdict.FINISHED:
+                self._forget(arrival)
+            case Verdict.MISMATCH:
+                return self._hash_mismatch(arrival)
+            case OSError():
+                self._replies.failed(arrival.device, arrival.name, verdict)
+                return self._not_merged(arrival)
+            case _:
+                assert_never(verdict)
+        return []
 
     def merged(self, arrival: Arrival, outcome: Merged | None) -> list[Reply]:
         """Answer about a verified file by what became of it. outcome: None = it could not be merged now."""
@@ -181,10 +233,12 @@ class Transfers:
         """Evict the longest silent files of a device that has too many; should it come back to one, it begins again."""
         excess = self._arrivals.load_of(device)[0] - self._limits.open_files + 1
         if excess > 0 and self._limits.open_files:
-            for arrival in list(self._arrivals.of(device))[:excess]:
+            for arrival in [one for one in self._arrivals.of(device) if not self._under_work(one)][:excess]:
                 self._evict(arrival, "too many unfinished files")
 
     def _advance(self, arrival: Arrival, event: ReceiverEvent, payload: bytes) -> list[Reply]:
+        if self._is_being_merged(arrival):
+            return []
         state, actions = receive_step(arrival.state, event)
         for action in actions:
             match action:
@@ -250,24 +304,6 @@ class Transfers:
                 replies += self._replies.merged(*arrival.id, counted_as="repeated")
         return replies
 
-    def _sync_and_answer(self) -> list[Reply]:
-        """Make bytes durable, and answer about those files that are not complete by that."""
-        self._unsettled |= {arrival.id: arrival for arrival in self._questions.arrivals}
-        dirty = [arrival for transfer_id, arrival in self._unsettled.items() if transfer_id not in self._complete]
-        self._unsettled.clear()
-        replies: list[Reply] = []
-        for arrival, error in zip(dirty, self._arrivals.settle(dirty), strict=True):
-            arrival.close()
-            if error is not None:
-                self._replies.failed(arrival.device, arrival.name, error)
-            elif self._arrivals.shared and not arrival.refresh():
-                self._forget(arrival)  # another worker has merged it, and answers
-            elif self._arrivals.shared and arrival.whole:
-                self._complete[arrival.id] = arrival
-            else:
-                replies += self._answer(arrival)
-        return replies
-
     def _answer(self, arrival: Arrival) -> list[Reply]:
         shared = self._arrivals.shared
         deferred = self._questions.defer(arrival, self._clock.monotonic_s()) if shared else ()
@@ -277,7 +313,7 @@ class Transfers:
 
     def _not_merged(self, arrival: Arrival) -> list[Reply]:
         """Keep the arrival and answer with its durable ranges; the device repeats `end`."""
-        (error,) = self._arrivals.settle([arrival])
+        ((error,), _) = self._arrivals.settle([arrival])
         arrival.close()
         return [] if error is not None else self._answer(arrival)
 
@@ -301,7 +337,16 @@ class Transfers:
         self._counts.add(arrival.device, "abandoned")
         self._drop(arrival)
 
+    def _is_being_merged(self, arrival: Arrival) -> bool:
+        """Whether a settlement has all of it: its end is the answer to whatever comes about it."""
+        return self.settlement is not None and arrival.id in self.settlement.whole_ids
+
+    def _under_work(self, arrival: Arrival) -> bool:
+        return self.settlement is not None and arrival.id in self.settlement.ids
+
     def _drop(self, arrival: Arrival) -> None:
+        if self.settlement is not None and self._under_work(arrival):
+            self.settlement.done.wait()
         self._forget(arrival)
         try:
             self._arrivals.drop(arrival)

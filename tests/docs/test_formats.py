@@ -89,6 +89,7 @@ def size(count: int) -> str:
         (transfer, "PACKET_OVERHEAD_BYTES"),
         (transfer, "WINDOW_PARTS"),
         (transfer, "WINDOW_BYTES"),
+        (transfer, "MAX_WINDOW_BYTES"),
         (guard, "MAX_BODY_BYTES"),
         (enrolment, "MAX_REQUEST_BYTES"),
         (enrolment, "MAX_ANSWER_BYTES"),

@@ -394,6 +394,7 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
             ingest.handle,
             {"want": push.blocks.handle},
             settle=ingest.settle,
+            settling=ingest.settling,
             waits=lambda: ingest.waits,
             on_status=on_status if orders.worker == 0 else lambda _device, _status: None,
         ),

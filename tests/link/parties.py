@@ -94,6 +94,7 @@ def check(folder: Path, box: Outbox, expected: dict[str, str], records: int) -> 
     assert len(depot.entries) == len(expected) + records
     lines = (folder / "depot" / "log.jsonl").read_text().splitlines()
     assert len({json.loads(line)["key"] for line in lines}) == len(lines)
+    box.forget_merged()  # waits for the link's own deletion
     assert box.counts() == Counts(merged=records)
 
 

@@ -26,7 +26,7 @@ if __name__ == "__main__":
     recover(store, dataset, merge, clock)
     shared = step == "arrivals:announced"  # only those who share the folder announce
     ingest = Ingest(home / "incoming", merge, shared=shared, crash_point=killer)
-    ports = Ports(ingest.handle, settle=ingest.settle, waits=lambda: ingest.waits)
+    ports = Ports(ingest.handle, settle=ingest.settle, settling=ingest.settling, waits=lambda: ingest.waits)
     link = ServerLink(BrokerSession("127.0.0.1", port), ports)
     link.start()
     link.ready.wait(60)

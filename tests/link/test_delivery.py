@@ -32,9 +32,9 @@ from device.sync.uploads import (
 )
 from server.ingest.ingest import Ingest
 from shared import messages, topics
-from shared.link_speed import LinkSpeed
+from shared.link_speed import LinkSpeed, paced_part_bytes, window_bytes, window_parts, wire_bytes
 from shared.messages import Ack, Envelope
-from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, SenderTick
+from shared.transfer import Offline, Online, Ranges, SenderTick
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
 
@@ -63,7 +63,7 @@ class Wire:
         self.sealed: dict[str, bytes | None] = {}
         self.sent: dict[str, Ranges] = {}
         self.resent = 0
-        self.most_flying = 0
+        self.most_flying_bytes = 0
         self.refused: list[str] = []
         self.busy = 0
         """So many messages are answered with `paused`."""
@@ -77,7 +77,8 @@ class Wire:
     # the device
 
     def decide(self, event: UploadsEvent) -> None:
-        self.state, actions = uploads.step(self.state, event, self.now_s)
+        before = replace(self.state, wire_bytes=self._on_wire())
+        self.state, actions = uploads.step(before, event, self.now_s)
         for action in actions:
             match action:
                 case SendMessage():
@@ -89,7 +90,22 @@ class Wire:
                     self.box.refused(item, reason)
                 case ItemReleased(item=item):
                     self.box.release([item])
-        self.most_flying = max(self.most_flying, self.state.flying_parts)
+        self.most_flying_bytes = max(self.most_flying_bytes, self.state.flying_bytes)
+        self._keeps_its_bounds(before)
+
+    def _on_wire(self) -> int:
+        """Of files, on their way to the broker."""
+        return sum(len(payload) for topic, payload in self.up if topic.rpartition("/")[2].isdigit())
+
+    def _keeps_its_bounds(self, before: Uploads) -> None:
+        paces = before.pace, self.state.pace
+        sizes = [paced_part_bytes(pace, PART) for pace in paces]
+        bounds = [(window_bytes(*one), wire_bytes(*one)) for one in zip(paces, sizes, strict=True)]
+        window, wire = (max(limits) for limits in zip(*bounds, strict=True))
+        parts = window_parts(window)
+        assert self.state.flying_bytes <= max(before.flying_bytes, window)
+        assert self.state.flying_parts <= max(before.flying_parts, parts)
+        assert self._on_wire() <= max(before.wire_bytes, wire)
 
     def _send(self, say: SendMessage) -> None:
         message = message_of(DEVICE, say)
@@ -242,7 +258,6 @@ class Wire:
         self.box.forget_merged()
         assert [p.name for p in self.box.folder.iterdir() if p.is_dir()] == ["failed"]
         assert [p for p in (self.folder / "incoming").rglob("*") if p.is_file()] == []
-        assert self.most_flying <= WINDOW_PARTS
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -257,7 +272,7 @@ def test_cuts_and_restarts_lose_nothing_and_resend_at_most_a_window_each(
         world.finish()
         world.check()
     faults = sum(story.count(what) for what in ("cut", "device restarts", "server restarts", "server busy"))
-    assert world.resent <= faults * WINDOW_PARTS * PART
+    assert world.resent <= faults * world.most_flying_bytes
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -275,7 +290,7 @@ def test_loss_repeats_and_reordering_lose_nothing_either(
 
 def test_many_records_share_one_window_and_go_in_order(memory_path: Path) -> None:
     with Wire(memory_path) as world:
-        for _ in range(12):
+        for _ in range(20):
             world.seal(spoken=False)
         world.seal(spoken=True)
         world.do("device restarts", random.Random(0))

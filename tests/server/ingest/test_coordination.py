@@ -140,7 +140,7 @@ def test_a_worker_that_died_between_moving_a_file_and_saying_so_is_followed_afte
     arrival = dead.add(DEVICE, NAME, begin)
     arrival.write(0, DATA)
     arrival.state = replace(arrival.state, written=Ranges.of([(0, len(DATA))]))
-    assert dead.settle([arrival]) == [None]
+    assert dead.settle([arrival]) == ([None], [])
     dead.close()
     two.tell(1, "ask")
     two.depot.put_part(DEVICE, RECORD, begin.part, arrival.data)

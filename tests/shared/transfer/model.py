@@ -29,7 +29,9 @@ from shared.transfer import (
     SenderEvent,
     SenderTick,
     SendPart,
+    SyncBegan,
     Synced,
+    SyncFailed,
     Verify,
     Write,
     receive_step,
@@ -125,8 +127,17 @@ class FileTransfer:
         if self.down:
             self.tell(AckCame(self.down.popleft()))
 
+    def begin_sync(self) -> None:
+        """The next `settle` is for what came until now."""
+        if self.receiver is not None and self.receiver.syncing is None:
+            self._receive(SyncBegan())
+
+    def fail_sync(self) -> None:
+        if self.receiver is not None and self.receiver.syncing is not None:
+            self._receive(SyncFailed())
+
     def settle(self) -> None:
-        if self.receiver is not None and self.receiver.dirty:
+        if self.receiver is not None and (self.receiver.dirty or self.receiver.syncing is not None):
             self._receive(Synced())
 
     def _take(self, kind: str, offset: int, data: bytes) -> None:

@@ -41,10 +41,12 @@ from shared.transfer import (
 from tests.shared.transfer.model import FileTransfer
 
 PART = 4
-orderly = st.sampled_from(["up", "up", "up", "down", "settle", "tick", "cut", "receiver crash", "sender crash", "late"])
+orderly = st.sampled_from(
+    ["up", "up", "up", "down", "settle", "tick", "cut", "receiver crash", "sender crash", "late", "sync", "no sync"]
+)
 chaos = st.sampled_from(
     ["up", "up", "down", "settle", "tick", "cut", "lose up", "lose down", "repeat up", "repeat down", "swap up",
-     "swap down", "receiver crash", "sender crash", "receiver loses all", "patience", "other size"]
+     "swap down", "receiver crash", "sender crash", "receiver loses all", "patience", "other size", "sync", "no sync"]
 )  # fmt: skip
 
 
@@ -56,6 +58,10 @@ def _do(world: FileTransfer, what: str, chance: random.Random) -> None:
             world.deliver_down()
         case "settle":
             world.settle()
+        case "sync":
+            world.begin_sync()
+        case "no sync":
+            world.fail_sync()
         case "tick":
             world.wait(0.1)
         case "patience":

@@ -21,7 +21,9 @@ from shared.transfer import (
     ReceiverEvent,
     Refuse,
     SendAck,
+    SyncBegan,
     Synced,
+    SyncFailed,
     Verify,
     Write,
     part_bytes,
@@ -102,3 +104,24 @@ def test_exactly_as_many_holes_as_an_answer_can_name_are_taken() -> None:
     state, actions = receive_step(full, PartCame(2 * MAX_SPANS, 1))
     assert actions == [Write()]
     assert receive_step(state, PartCame(3 * MAX_SPANS, 1))[1] == [Refuse("The parts leave more than 1024 holes.")]
+
+
+def test_what_comes_while_a_sync_runs_is_answered_by_the_next_one() -> None:
+    state = after(Receiver(100), PartCame(0, 40), AskCame(), SyncBegan(), PartCame(40, 20), EndCame())
+    assert state.to_record.spans == ((0, 40),)
+    state, actions = receive_step(state, Synced())
+    assert actions == [SendAck(Ack("receiving", ranges=((0, 40),), answers="ask"))]
+    assert (state.durable.spans, state.dirty) == (((0, 40),), True)
+    state, actions = receive_step(state, Synced())
+    assert actions == [SendAck(Ack("receiving", ranges=((0, 60),), answers="end"))]
+
+
+def test_a_sync_that_failed_answers_nothing_and_the_next_one_answers_all() -> None:
+    state = after(Receiver(100), PartCame(0, 40), AskCame(), SyncBegan(), PartCame(40, 20), AskCame(), EndCame())
+    state, actions = receive_step(state, SyncFailed())
+    assert (actions, state.durable.total) == ([], 0)
+    state, actions = receive_step(after(state, SyncBegan()), Synced())
+    assert [(action.ack.ranges, action.ack.answers) for action in actions if isinstance(action, SendAck)] == [
+        (((0, 60),), "ask"),
+        (((0, 60),), "end"),
+    ]

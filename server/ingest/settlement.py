@@ -1,0 +1,108 @@
+"""One group commit of the intake: what was handled until it began is made durable, merged, and then answered.
+
+    begin    the intake's thread   what there is to do; the states remember what this sync is for
+    run      any thread            fsyncs, hashes, the merge's transaction: everything that waits for disk or database
+    finish   the intake's thread   states and answers
+
+While it runs the intake goes on receiving, so that the next group gathers. One at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from server.dataset.came import Came, FileCame, Merged, RecordCame
+from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
+from server.ingest.coordination import still_merging
+from server.ingest.unsealing import Unsealer
+from shared.atomic import Step
+from shared.errors import MessageError
+
+logger = logging.getLogger(__name__)
+
+Put = Callable[[Sequence[Came]], list[Merged]]
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementParts:
+    """What it works with."""
+
+    arrivals: Arrivals
+    unsealer: Unsealer
+    put: Put
+    crash_point: Step
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What is to be done, and, once it has run, what came of it."""
+
+    parts: SettlementParts
+    partial: list[Arrival]
+    """Some of their bytes came, or something was asked about them."""
+    whole: list[Arrival]
+    records: list[RecordCame]
+    errors: list[OSError | None] = field(default_factory=list)
+    """For each of the partial ones."""
+    verdicts: list[Verdict | OSError] = field(default_factory=list)
+    """For each of the whole ones."""
+    opened: dict[TransferId, FileCame | MessageError | OSError] = field(default_factory=dict)
+    """Of those that match: what is to be merged of them, or why they cannot be opened."""
+    files: dict[TransferId, Merged | None] = field(default_factory=dict)
+    """Of those that could be opened: what became of them. None = it could not be merged now."""
+    record_outcomes: list[Merged | None] = field(default_factory=list)
+    unmerged: list[str] = field(default_factory=list)
+    """Devices, one for each thing that could not be merged."""
+    done: threading.Event = field(default_factory=threading.Event)
+    """It has run."""
+    whole_ids: frozenset[TransferId] = frozenset()
+    ids: frozenset[TransferId] = frozenset()
+    """Of all its files: until it has run they must not be closed or deleted."""
+
+    def __post_init__(self) -> None:
+        self.whole_ids = frozenset(arrival.id for arrival in self.whole)
+        self.ids = self.whole_ids | {arrival.id for arrival in self.partial}
+
+    def run(self) -> None:
+        """Do it. Never raises what one file or one record brings about."""
+        try:
+            self.errors, self.verdicts = self.parts.arrivals.settle(self.partial, self.whole)
+            good = [
+                one for one, verdict in zip(self.whole, self.verdicts, strict=True) if self._may_merge(one, verdict)
+            ]
+            if good or self.records:
+                self._merge(good)
+        finally:
+            self.done.set()
+
+    def _may_merge(self, arrival: Arrival, verdict: Verdict | OSError) -> bool:
+        """moved: by an earlier process that did not come to the end, or by a worker that may be just about to."""
+        moved, arrivals = verdict is Verdict.MOVED, self.parts.arrivals
+        if moved and arrivals.shared:
+            return not still_merging(arrival, arrivals.clock.monotonic_s())
+        return moved or verdict is Verdict.MATCHES
+
+    def _merge(self, arrivals: list[Arrival]) -> None:
+        self.parts.crash_point("ingest:verified")
+        self.opened = {one.id: came for one, came in zip(arrivals, self.parts.unsealer.files(arrivals), strict=True)}
+        self.parts.crash_point("ingest:opened")
+        files = {name: came for name, came in self.opened.items() if isinstance(came, FileCame)}
+        outcomes = self._put([*self.records, *files.values()])
+        self.parts.crash_point("ingest:merged")
+        self.record_outcomes = outcomes[: len(self.records)]
+        self.files = dict(zip(files, outcomes[len(self.records) :], strict=True))
+
+    def _put(self, entries: list[Came]) -> list[Merged | None]:
+        """Merge them; None for what could not be. One that fails must not cost the others: then each on its own."""
+        try:
+            return list(self.parts.put(entries))
+        except Exception as error:
+            if len(entries) == 1:
+                unforeseen = None if isinstance(error, OSError) else error
+                logger.error("%s of %s cannot be merged: %s", *reversed(entries[0].key), error, exc_info=unforeseen)
+                self.unmerged.append(entries[0].device)
+                return [None]
+        return [outcome for entry in entries for outcome in self._put([entry])]
