@@ -71,6 +71,10 @@ class Connection:
             self._note_alert()
         return alive
 
+    def fileno(self) -> int:
+        """Its socket, for a poller of many connections; -1 where there is none."""
+        return self._client.fileno()
+
     @property
     def room(self) -> bool:
         """Whether one more message may be sent without paho storing it up."""

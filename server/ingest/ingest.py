@@ -5,6 +5,7 @@
     up/<t>/<offset>     its bytes               → receiving, once they are durable
     up/<t>/ask          what do you have?       → receiving | unknown
     up/<t>/end          that was all            → merged | refused | receiving (with what is there) | unknown
+    up/credit           may I send more?        → a grant, when it is this device's turn (shared.credit)
 
 Promises:
 
@@ -41,8 +42,9 @@ from server.ingest.unsealing import FindKey, Unsealer
 from shared import messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import SystemClock
+from shared.credit import Ledger, units_of
 from shared.errors import MessageError
-from shared.messages import ERASE, PART_KINDS, Envelope, Part
+from shared.messages import ERASE, PART_KINDS, CreditGrant, CreditWish, Envelope, Part
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
@@ -93,12 +95,21 @@ class Ingest:
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
         self._records: list[RecordCame] = []
+        self.credit: Ledger | None = None
+        """What devices may send; None = whatever they like."""
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
 
     def opening_with(self, key: X25519PrivateKey | None, *, others: FindKey = lambda key_id: None) -> Self:
         """This intake, which from now on opens what devices sealed to this key, or to one that `others` finds."""
         self._unsealer.key, self._unsealer.find = key, others
+        return self
+
+    def granting(self, queue: int) -> Self:
+        """This intake, which from now on grants credit. queue: how many messages the broker keeps for it. Only for one
+        that gets all messages of a device, in their order."""
+        self.credit = Ledger(queue)
+        self._replies.grants = True
         return self
 
     @property
@@ -108,8 +119,9 @@ class Ingest:
 
     @property
     def waits(self) -> bool:
-        """Whether something waits for another worker: `settle` is then to be called soon, also where nothing comes."""
-        return self._transfers.waits
+        """Whether something waits for another worker, or for its turn: `settle` is then to be called soon, also where
+        nothing comes."""
+        return self._transfers.waits or (self.credit is not None and self.credit.waiting)
 
     def close(self) -> None:
         """Write the counts and unlock all files. Idempotent."""
@@ -128,21 +140,39 @@ class Ingest:
 
     def settle(self) -> list[Reply]:
         """Make everything handled so far durable, and answer it. Call after each batch of messages."""
-        replies = [*self._transfers.settle(), *self._merge_batch()]
+        replies = [*self._transfers.settle(), *self._merge_batch(), *self._grants()]
         self._transfers.end_batch()
         self._counts.flush()
         self._crash_point("ingest:answered")
         return replies
+
+    def _grants(self) -> list[Reply]:
+        granted = self.credit.grants(self._clock.monotonic_s()) if self.credit is not None else []
+        return [(topics.grant(device), messages.encode(CreditGrant(*grant))) for device, *grant in granted]
+
+    def _wished(self, device: str, payload: bytes) -> list[Reply]:
+        try:
+            wish = messages.decode(CreditWish, payload)
+        except MessageError:
+            return self._replies.ignored(device)
+        if self.credit is not None:
+            self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
+        return []
 
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not topics.DEVICE_NAME.match(device):
             return self._replies.foreign(device, levels)
         self._counts.add(device, "messages")
         self._counts.add(device, "received_bytes", len(payload))
+        is_wish = levels == ["up", "credit"]
+        if self.credit is not None and not is_wish:
+            self.credit.came(device, units_of(len(payload)), self._clock.monotonic_s())
         now_s, is_event = self._clock.monotonic_s(), levels == ["up", "event"]
         cost = limits.message_cost(len(payload) if is_event else 0, self._limits)
         if not self._messages.allows(device, now_s, cost):
             return self._too_many(device, levels, now_s)
+        if is_wish:
+            return self._wished(device, payload)
         match levels:
             case ["up", "event"]:
                 return self._event(device, payload)
