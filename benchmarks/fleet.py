@@ -124,22 +124,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = options.parse_args(argv)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(chosen.devices, chosen.chunks, chosen.steady, chosen.folder.absolute())
-    figures = measure(plan, [int(one) for one in chosen.workers.split(",")], tls=not chosen.no_tls, console=Console())
-    atomic.write_json(chosen.out, figures)
-    show(Console(), figures)
-
-
-def measure(plan: Plan, workers: Sequence[int], *, tls: bool, console: Console) -> dict[str, Any]:
+    console, workers = Console(), [int(one) for one in chosen.workers.split(",")]
     figures: dict[str, Any] = {"machine": machine(), "devices": plan.devices, "workers": []}
     for count in workers:
         with console.status(f"{count} worker(s)"):
             row = {"workers": count, **run(plan, count, secure=False, steady=count == workers[0])}
         figures["workers"].append(row)
-    figures |= {key: figures["workers"][0][key] for key in ("burst", "steady")}
-    if tls:
+        figures |= {key: figures["workers"][0][key] for key in ("burst", "steady")}
+        atomic.write_json(chosen.out, figures)  # after each, so that Ctrl-C loses none
+    if not chosen.no_tls:
         with console.status("TLS"):
             figures["tls"] = run(plan, workers[0], secure=True, steady=True)
-    return figures
+        atomic.write_json(chosen.out, figures)
+    show(console, figures)
 
 
 def show(console: Console, figures: dict[str, Any]) -> None:
@@ -273,7 +270,9 @@ def server(folder: Path, *words: str) -> Iterator[int]:
 def let_in(folder: Path, count: int) -> Path:
     """Enrol the devices: the database, their cards, and the files of a broker that lets them in."""
     home, cards, clock = folder / "home", folder / "cards", SystemClock()
-    authority = Authority.make(home, clock=clock)
+    words = [sys.executable, "-m", "server", "--home", str(home), "init"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    authority = Authority(home, clock=clock)
     cards.mkdir()
     (cards / "ca.crt").write_bytes(authority.ca_pem)
     names = [f"dev-{number:04}" for number in range(count)]
