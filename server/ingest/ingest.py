@@ -112,6 +112,11 @@ class Ingest:
         self._replies.grants = True
         return self
 
+    def left(self, device: str) -> None:
+        """A device's connection ended, and all that it sent was handled: what it was granted goes to others."""
+        if self.credit is not None:
+            self.credit.gone(device)
+
     @property
     def open_transfers(self) -> int:
         """How many files are on their way in."""

@@ -138,6 +138,17 @@ def test_what_was_granted_and_never_came_is_granted_anew_after_its_lease() -> No
     assert ledger.held <= ledger.capacity
 
 
+def test_what_a_device_was_granted_goes_to_others_when_its_connection_ends() -> None:
+    ledger = Ledger(100)
+    ledger.wished("away", 200, held=0, number=FRESH)
+    assert ledger.grants(0.0) == [("away", MOST_GRANTED, 1)]
+    ledger.gone("away")
+    ledger.gone("never seen")
+    assert (ledger.held, ledger.waiting) == (0, False)
+    ledger.wished("here", 60, held=0, number=FRESH)
+    assert ledger.grants(0.1) == [("here", 60, 1)]
+
+
 def test_a_wish_says_what_is_still_held_unless_a_grant_is_on_its_way() -> None:
     ledger = Ledger(QUEUE)
     ledger.wished("pi", 20, held=0, number=FRESH)
