@@ -27,7 +27,8 @@ from shared.backoff import exponential_s
 UNIT_BYTES = 64 * 1024
 KEPT_S = 10.0
 LEASE_S = 40.0  # KEPT_S, and the time that a full queue takes on a slow disk
-ASK_AGAIN_S, ASK_AGAIN_MAX_S = 5.0, 60.0
+ASK_AGAIN_S, ASK_AGAIN_MAX_S = 10.0, 120.0
+IN_LINE_S = 60.0  # who was told to wait asks again after this, in case its grant was lost
 MOST_GRANTED = 64  # to one device at a time
 LEAST_GRANTED = 12  # the files of a chunk
 MOST_WISHED = 4096
@@ -83,12 +84,14 @@ class Purse:
         return replace(self, mode="credit", units=0, wished=0, tries=0, void_at_s=now_s, ask_at_s=now_s)
 
     def granted(self, units: int, number: int, now_s: float) -> Purse:
-        """Credit came."""
+        """Credit came; 0 = the wish was heard, and the device is in line."""
         if self.mode == "unbounded":
             return self
         units = max(0, min(units, MOST_WISHED))
         held, wished = self.available(now_s) + units, max(0, self.wished - units)
-        kept = replace(self, mode="credit", units=held, void_at_s=now_s + KEPT_S, wished=wished)
+        void_at_s = now_s + KEPT_S if units else self.void_at_s
+        ask_at_s = now_s + IN_LINE_S * (1.0 + self.draw) if wished else self.ask_at_s
+        kept = replace(self, mode="credit", units=held, void_at_s=void_at_s, wished=wished, ask_at_s=ask_at_s)
         return replace(kept, tries=0, number=number)
 
     def may_ask(self, now_s: float) -> bool:
@@ -171,6 +174,10 @@ class Ledger:
     def waiting(self) -> bool:
         """Whether somebody waits for credit: `grants` is then to be called soon."""
         return bool(self._line)
+
+    def place(self, device: str) -> int | None:
+        """The number of its last grant, of a device that waits for its turn; None = it does not wait."""
+        return self._accounts[device].number if device in self._line else None
 
     def came(self, device: str, units: int, now_s: float) -> None:
         """A message of a device came."""

@@ -97,6 +97,8 @@ class Ingest:
         self._records: list[RecordCame] = []
         self.credit: Ledger | None = None
         """What devices may send; None = whatever they like."""
+        self._asked: dict[str, None] = {}
+        """Who asked for credit in this batch."""
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
 
@@ -152,7 +154,14 @@ class Ingest:
         return replies
 
     def _grants(self) -> list[Reply]:
-        granted = self.credit.grants(self._clock.monotonic_s()) if self.credit is not None else []
+        """What is granted now; who asked and must wait is told so, and does not ask again."""
+        asked, self._asked = self._asked, {}
+        if self.credit is None:
+            return []
+        granted = self.credit.grants(self._clock.monotonic_s())
+        for device in asked.keys() - {device for device, *_ in granted}:
+            if (number := self.credit.place(device)) is not None:
+                granted.append((device, 0, number))
         return [(topics.grant(device), messages.encode(CreditGrant(*grant))) for device, *grant in granted]
 
     def _wished(self, device: str, payload: bytes) -> list[Reply]:
@@ -161,6 +170,7 @@ class Ingest:
         except MessageError:
             return self._replies.ignored(device)
         if self.credit is not None:
+            self._asked[device] = None
             self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
         return []
 

@@ -183,10 +183,18 @@ def test_a_server_that_is_replaced_by_an_older_one_is_noticed() -> None:
     purse = Purse().opened(0.0).heard(True, 0.0)
     purse, wish = purse.asked(5, 0.0)
     assert (wish, purse.available(0.0)) == (5, 0)
-    assert purse.asked(5, 4.9) == (purse, None)  # it asks once
-    purse, wish = purse.asked(5, 5.0)
-    assert (wish, purse.available(5.0)) == (5, 1)  # asked in vain: one message goes, and its answer tells
-    assert purse.spent(1).heard(False, 5.1).available(5.1) == credit.UNBOUNDED
+    assert purse.asked(5, 9.9) == (purse, None)  # it asks once
+    purse, wish = purse.asked(5, 10.0)
+    assert (wish, purse.available(10.0)) == (5, 1)  # asked in vain: one message goes, and its answer tells
+    assert purse.spent(1).heard(False, 10.1).available(10.1) == credit.UNBOUNDED
+
+
+def test_who_was_told_to_wait_does_not_ask_again_soon() -> None:
+    purse, _ = Purse().opened(0.0).heard(True, 0.0).asked(5, 0.0)
+    purse = purse.granted(0, 0, 1.0)
+    assert purse.asked(5, credit.IN_LINE_S) == (purse, None)
+    assert purse.available(2.0) == 0
+    assert purse.asked(5, 1.0 + credit.IN_LINE_S)[1] == 5  # the grant may have been lost
 
 
 def test_the_repeats_of_many_are_spread() -> None:
