@@ -171,7 +171,8 @@ class Transfers:
         if problem:
             return self._replies.refused(device, name, problem)
         if arrival is None:
-            if self._merged.get((device, name)) == begin.part.sha256:
+            large = begin.part.size_bytes > WINDOW_BYTES  # what is smaller is sent with its beginning anyway
+            if large and self._merged.get((device, name)) == begin.part.sha256:
                 return self._merged_before(device, name)
             self._make_room(device)
             if reason := limits.pause(begin.part.size_bytes, self.load(device), self._limits):
