@@ -27,6 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
+from server.broker.files import LEAST_QUEUED
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -71,7 +72,7 @@ def serve(host: str, port: int, folder: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with closing(open_store(home)) as store:
         merge = Merge(store, Dataset(home / "dataset"), SystemClock())
-        ingest = Ingest(home / "incoming", merge)
+        ingest = Ingest(home / "incoming", merge).granting(LEAST_QUEUED)
         link = ServerLink(
             BrokerSession(host, port, tls=context(folder / "cards", "waycue-server")),
             Ports(ingest.handle, settling=ingest),

@@ -250,6 +250,8 @@ def _link(
 ) -> ServerLink:
     def on_status(device: str, status: Status) -> None:
         merge.put_status(device, status)
+        if not status.online:
+            ingest.left(device)
         offer = offers.greet(device, online=status.online)
         if offer is not None:
             link.publish(*offer, retain=True)

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from server.broker import files as broker_files
 from server.broker.admission import RENEW_EVERY_S, EnrolledDevices
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.config import ServerConfig
@@ -48,6 +49,8 @@ def open_ingest(
     ingest = Ingest(
         home / "incoming", merge, settings=config.limits, counts=DailyCounts(clock, store), shared=config.ingest.shared
     )
+    if not config.ingest.shared:
+        ingest.granting(broker_files.queued_messages(config.broker.files(home)))
     if authority is None:
         return ingest
     return ingest.opening_with(SealingKey.of(authority).private, others=finder(authority))

@@ -210,7 +210,32 @@ class Ack:
     """Byte ranges received so far, half open, sorted, disjoint."""
     reason: Text = ""
     answers: Text = ""
-    """begin | end | ask where it answers one (everything sent before that question is accounted for), else ""."""
+    """begin | end | ask where it answers one (everything sent before that question is accounted for), gap where a part
+    came and one that was sent before it did not, else ""."""
+    grants: bool = field(default=False, metadata=strict.LATER)
+    """The server grants credit: nothing more is sent without, and `up/credit` asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditWish:
+    """A device asks for credit (shared.credit)."""
+
+    units: Count
+    """It has so much to send, beyond what it holds."""
+    held: Count = 0
+    """It may still spend so much of what was granted before."""
+    number: Count = 0
+    """Of the grant that it heard last on this connection; 0 = of none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditGrant:
+    """The server's answer, at once or when it is the device's turn."""
+
+    units: Count
+    """The device may send so much more: 1 for a message, and 1 for each further 64 KiB in it."""
+    number: Count
+    """Counts the grants to this device."""
 
 
 @dataclass(frozen=True, slots=True)

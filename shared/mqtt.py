@@ -155,6 +155,11 @@ class MqttClient:
         """Whether there is a socket: the broker may have ended the connection during `connect` already."""
         return self._client.socket() is not None
 
+    def fileno(self) -> int:
+        """The number of its socket, -1 where there is none."""
+        connection: Any = self._client.socket()
+        return -1 if connection is None else int(connection.fileno())
+
     @property
     def tls_alert(self) -> str | None:
         """Why the broker ended the TLS connection, such as "certificate revoked". In TLS 1.3 it does so after the

@@ -57,17 +57,21 @@ PART = Topic("up/<transfer>/<offset>", Side.DEVICE, "raw bytes of the file from 
 END = Topic("up/<transfer>/end", Side.DEVICE, "empty: everything was sent")
 ASK = Topic("up/<transfer>/ask", Side.DEVICE, "empty: which ranges do you have?")
 WANT = Topic("up/want", Side.DEVICE, "Want")
+CREDIT = Topic("up/credit", Side.DEVICE, "CreditWish")
 RENEW = Topic("up/renew", Side.DEVICE, "Renew")
 ACK = Topic("down/<name>/ack", Side.SERVER, "Ack")
+GRANT = Topic("down/credit", Side.SERVER, "CreditGrant")
 OFFER = Topic("down/offer", Side.SERVER, "Offer", retained=True)
 BLOCK = Topic("down/block/<sha256>/<offset>", Side.SERVER, "raw bytes of the file with that hash, from byte `<offset>`")
 CERTIFICATE = Topic("down/certificate", Side.SERVER, "Certificate")
 HEARD = Topic("down/heard", Side.SERVER, "CorrectionHeard")
-TABLE = (STATUS, EVENT, BEGIN, PART, END, ASK, WANT, RENEW, ACK, OFFER, BLOCK, CERTIFICATE, HEARD)
+TABLE = (
+    STATUS, EVENT, BEGIN, PART, END, ASK, CREDIT, WANT, RENEW, ACK, GRANT, OFFER, BLOCK, CERTIFICATE, HEARD
+)  # fmt: skip
 
-status, event, want, renew = STATUS.of, EVENT.of, WANT.of, RENEW.of
+status, event, want, renew, credit = STATUS.of, EVENT.of, WANT.of, RENEW.of, CREDIT.of
 begin, part, end, ask = BEGIN.of, PART.of, END.of, ASK.of
-ack, offer, block, certificate, heard = ACK.of, OFFER.of, BLOCK.of, CERTIFICATE.of, HEARD.of
+ack, grant, offer, block, certificate, heard = ACK.of, GRANT.of, OFFER.of, BLOCK.of, CERTIFICATE.of, HEARD.of
 
 
 def subtrees(sender: Side, device: str = "+") -> tuple[str, ...]:

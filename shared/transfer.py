@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from shared.backoff import exponential_s
+from shared.credit import UNBOUNDED, UNIT_BYTES, units_of
 from shared.errors import Permanent
 from shared.messages import Ack
 from shared.ranges import Ranges as Ranges
@@ -102,6 +103,7 @@ class SenderTick:
     room_bytes: int = WINDOW_BYTES
     part_bytes: int | None = None  # size to cut by from now on; None = as before
     heard_s: float = float("inf")  # when the receiver last said anything, about whatever file
+    credit: int = UNBOUNDED  # units that may be spent (shared.credit)
 
 
 SenderEvent = Online | Offline | AckCame | SenderTick
@@ -111,8 +113,6 @@ SenderEvent = Online | Offline | AckCame | SenderTick
 class SendBegin:
     """Say what is about to come (of a record: send the record itself)."""
 
-    again: bool = False  # a record that was sent before
-
 
 @dataclass(frozen=True, slots=True)
 class SendPart:
@@ -120,7 +120,6 @@ class SendPart:
 
     start: int
     end: int
-    again_bytes: int  # how many of them were sent before
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +150,6 @@ class Sender:
     part_bytes: int = PART_BYTES
     acked: Ranges = field(default_factory=Ranges)  # durable at the receiver
     flying: tuple[Span, ...] = ()  # sent on this connection and not acknowledged
-    sent: Ranges = field(default_factory=Ranges)
-    """Sent at least once by this process; only for counting what went twice."""
     tries: int = 0
     due_s: float = 0.0  # when the patience with the receiver, or the pause that it asked for, ends
     reason: str = ""  # why it was refused, or is paused
@@ -238,7 +235,15 @@ def _received(state: Sender, ack: Ack) -> Sender:
     if answered:
         return replace(state, phase="sending", acked=acked, flying=())
     flying = tuple(span for span in state.flying if not acked.covers(*span))
+    if ack.answers == "gap" and state.phase == "sending":
+        flying = _sent_after(state.flying, there)
     return replace(state, acked=acked, flying=flying)
+
+
+def _sent_after(flying: tuple[Span, ...], there: Ranges) -> tuple[Span, ...]:
+    """What is on its way behind the last part that came; what was sent before that part and did not come is lost."""
+    came = [at for at, span in enumerate(flying) if there.covers(*span)]
+    return flying[came[-1] + 1 :] if came else flying
 
 
 def _ticked(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
@@ -264,27 +269,25 @@ def _ticked(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list
 
 def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     actions: list[SenderAction] = []
-    flying, sent = list(state.flying), state.sent
-    room_parts, room_bytes = tick.room_parts, tick.room_bytes
+    flying = list(state.flying)
+    room_parts, room_bytes, credit = tick.room_parts, tick.room_bytes, tick.credit - (state.phase == "new")
     todo = state.acked.union(Ranges.of(flying)).missing(state.size_bytes)
-    for start, end in todo.parts(state.part_bytes):
-        if room_parts < 1 or room_bytes < end - start:
+    for start, end in todo.parts(min(state.part_bytes, max(credit, 1) * UNIT_BYTES)):
+        if room_parts < 1 or room_bytes < end - start or credit < units_of(end - start):
             break
-        again = end - start - Ranges(((start, end),)).minus(sent).total
-        actions.append(SendPart(start, end, again))
+        actions.append(SendPart(start, end))
         flying.append((start, end))
-        sent = sent.add(start, end)
-        room_parts, room_bytes = room_parts - 1, room_bytes - (end - start)
+        room_parts, room_bytes, credit = room_parts - 1, room_bytes - (end - start), credit - units_of(end - start)
     else:
-        actions.append(SendEnd())
+        actions += [SendEnd()] * (credit > 0)
+    # Not before its first bytes can go too, unless they wait for credit: a begin that waits alone may be forgotten.
+    begins = state.phase == "new" and bool(actions or credit == 0)
+    actions = [SendBegin()] * begins + actions
     if not actions:
         return state, []
-    if state.phase == "new":
-        # Not before its first bytes can go too: a begin that waits alone may be forgotten before they come.
-        actions.insert(0, SendBegin())
     phase: Phase = "ending" if isinstance(actions[-1], SendEnd) else "sending"
     due_s = now_s + patience_s(0)
-    return replace(state, phase=phase, flying=tuple(flying), sent=sent, tries=0, due_s=due_s), actions
+    return replace(state, phase=phase, flying=tuple(flying), tries=0, due_s=due_s), actions
 
 
 # --- sender of a record: one message, one answer ----------------------------------------------------------------------
@@ -313,7 +316,7 @@ def send_record_step(state: RecordSender, event: SenderEvent, now_s: float) -> t
     match event:
         case Online():
             sent = replace(state, phase="sent", online=True, tries=0, due_s=now_s + patience_s(0), paused=False)
-            return sent, [SendBegin(again=state.phase == "sent")]
+            return sent, [SendBegin()]
         case Offline():
             return replace(state, online=False), []
         case AckCame():
@@ -323,7 +326,7 @@ def send_record_step(state: RecordSender, event: SenderEvent, now_s: float) -> t
                 return state, []
             tries = state.tries + 1
             waited = replace(state, tries=tries, due_s=now_s + patience_s(tries), paused=False)
-            return waited, [SendBegin(again=True)]
+            return waited, [SendBegin()]
         case _:
             assert_never(event)
 
@@ -419,6 +422,8 @@ class Receiver:
     owed: tuple[str, ...] = ()  # questions that wait for the next Synced
     syncing: Ranges | None = None  # what the sync under way is for; None = there is none
     asked: tuple[str, ...] = ()  # questions that its end answers
+    ordered: bool = False  # parts come in the order in which they were sent, so that a hole before one is a loss
+    told: Ranges = field(default_factory=Ranges)  # holes that the sender was told of
 
     @property
     def to_record(self) -> Ranges:
@@ -466,9 +471,20 @@ def _part_came(state: Receiver, part: PartCame) -> tuple[Receiver, list[Receiver
     written = state.written.add(part.offset, end)
     if len(written.spans) > MAX_SPANS:
         return state, [Refuse(f"The parts leave more than {MAX_SPANS} holes.")]
+    state = _notice_gap(state, part.offset)
     # A repeat of durable bytes is answered too: its first acknowledgement may be what got lost.
     again = state.durable.covers(part.offset, end)
     return (_owe(state, "") if again else replace(state, written=written)), [] if again else [Write()]
+
+
+def _notice_gap(state: Receiver, offset: int) -> Receiver:
+    """The sender fills holes from the front: bytes that lack before a part that came were lost on their way."""
+    if not state.ordered or state.written.covers(0, offset):
+        return state
+    holes = Ranges(((0, offset),)).minus(state.written)
+    if not holes.minus(state.told).spans:
+        return state
+    return _owe(replace(state, told=state.told.union(holes)), "gap")
 
 
 def _owe(state: Receiver, question: str) -> Receiver:
@@ -478,6 +494,8 @@ def _owe(state: Receiver, question: str) -> Receiver:
 def _synced(state: Receiver) -> tuple[Receiver, list[ReceiverAction]]:
     durable = state.to_record
     asked, owed = (state.owed, ()) if state.syncing is None else (state.asked, state.owed)
+    if "end" in asked:
+        asked = tuple(question for question in asked if question != "gap")
     if not asked and durable != state.durable:
         asked = ("",)
     answers: list[ReceiverAction] = [

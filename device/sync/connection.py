@@ -72,6 +72,10 @@ class Connection:
             self._note_alert()
         return alive
 
+    def fileno(self) -> int:
+        """Its socket, for a poller of many connections; -1 where there is none."""
+        return self._client.fileno()
+
     @property
     def unacked(self) -> int:
         """Messages at QoS 1 that the broker has not acknowledged: all that paho holds in memory."""

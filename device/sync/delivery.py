@@ -7,6 +7,7 @@ device.sync.uploads; this carries it out on the outbox. A full or failing disk i
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -19,10 +20,11 @@ from device.sync import uploads
 from device.sync.connection import Connection
 from device.sync.deletion import Deletion
 from device.sync.outgoing import Outgoing, message_of
-from shared import messages
+from shared import messages, topics
 from shared.clock import Clock
+from shared.credit import Purse
 from shared.errors import MediaError, MessageError
-from shared.messages import Ack
+from shared.messages import Ack, CreditGrant
 from shared.transfer import Offline, Online, Ranges, SenderTick
 
 REQUESTS_EVERY_S = 1.0
@@ -41,9 +43,9 @@ class Delivery:
         """Why the server does not take something now; None = it takes everything."""
         self.answered = False
         """The server has answered since the connection began."""
-        self.uploads = uploads.Uploads(allowed=allowed)
+        self.uploads = uploads.Uploads(allowed=allowed, purse=Purse(draw=random.random()))
         self.outgoing: deque[Outgoing] = deque()
-        self.answers: deque[uploads.Answered] = deque()
+        self.answers: deque[uploads.Answered | uploads.Granted] = deque()
         self._device = device
         self._outbox = outbox
         self._clock = clock
@@ -115,6 +117,17 @@ class Delivery:
             self.server_waits = None
         self.answers.append(uploads.Answered(name, ack))
 
+    def granted(self, payload: bytes) -> None:
+        """The server lets this device send more."""
+        try:
+            grant = messages.decode(CreditGrant, payload)
+        except MessageError as error:
+            self._counters["foreign"] += 1
+            logger.warning("A grant cannot be read: %s", error)
+            return
+        self.answered = True
+        self.answers.append(uploads.Granted(grant))
+
     def turn(self) -> None:
         """Act on answers, permissions, requests, new records and timers; puts messages into `outgoing`."""
         answered = bool(self.answers)
@@ -171,6 +184,8 @@ class Delivery:
                     self._refused.append(action)
                 case uploads.ItemReleased(item):
                     self._outbox.release([item])
+                case uploads.AskCredit(wish):
+                    self.outgoing.append(Outgoing(topics.credit(self._device), messages.encode(wish)))
                 case uploads.ItemPaused(item, reason):
                     self._counters["paused"] += 1
                     self.server_waits = f"the server wants some of it later: {reason or 'it does not say why'}"

@@ -30,7 +30,7 @@ from device.outbox.late import LateOutbox
 from device.outbox.outbox import Outbox
 from device.sync.connection import Connection
 from device.sync.delivery import Delivery
-from device.sync.outgoing import Outgoing
+from device.sync.outgoing import HandedOver, Outgoing
 from device.sync.reconnect import STABLE_S, next_attempt, wait_s
 from device.sync.uploads import Allowed
 from shared import messages, topics
@@ -100,6 +100,7 @@ class Link:
         self._status_changed = False
         self._handlers: dict[str, Handler] = {}
         self._connection: Connection | None = None
+        self._handed = HandedOver()
         self._requested: deque[Outgoing] = deque()  # from other threads
         self._rejected = False
         self._cut_short = 0
@@ -269,7 +270,7 @@ class Link:
         )
         if told:
             self.sent_bytes += message.file_bytes
-            self.resent_bytes += message.again_bytes
+            self.resent_bytes += self._handed.note(message)
 
     def _went_online(self, connection: Connection) -> None:
         self.counters["connects"] += 1
@@ -320,6 +321,8 @@ class Link:
         handler = self._handlers.get(levels[0]) if levels else None
         if len(levels) == 2 and levels[1] == "ack":
             self.delivery.acknowledge(levels[0], payload)
+        elif levels == ["credit"]:
+            self.delivery.granted(payload)
         elif handler is not None:
             self._guarded(lambda: handler(levels, payload))
         else:

@@ -18,14 +18,16 @@ from typing import Literal, assert_never
 
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import OutboxItem
+from shared.credit import Purse, units_of
 from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes, window_parts, wire_bytes
-from shared.messages import Ack
+from shared.messages import Ack, CreditGrant, CreditWish
 from shared.transfer import (
     PART_BYTES,
     AckCame,
     Offline,
     Online,
     RecordSender,
+    SendBegin,
     Sender,
     SenderAction,
     SenderEvent,
@@ -62,6 +64,8 @@ class Uploads:
     """When the server last answered anything."""
     wire_bytes: int = 0
     """Bytes of files handed out and not yet acknowledged by the broker; told before each event."""
+    purse: Purse = field(default_factory=Purse)
+    """How much the server lets this device send."""
 
     def may(self, item: OutboxItem) -> bool:
         return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
@@ -97,6 +101,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Granted:
+    """The server lets the device send more."""
+
+    grant: CreditGrant
+
+
+@dataclass(frozen=True, slots=True)
 class ItemFailed:
     """An item cannot be sent at all, for a reason on this side."""
 
@@ -109,7 +120,7 @@ class Allow:
     allowed: Allowed
 
 
-UploadsEvent = Online | Offline | SenderTick | Claimed | Answered | ItemFailed | Allow
+UploadsEvent = Online | Offline | SenderTick | Claimed | Answered | Granted | ItemFailed | Allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,37 +155,48 @@ class ItemPaused:
     reason: str
 
 
-UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemPaused
+@dataclass(frozen=True, slots=True)
+class AskCredit:
+    """Ask the server to be let send more."""
+
+    wish: CreditWish
+
+
+UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemPaused | AskCredit
 
 
 def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
-    gained = 0
+    gained, actions = 0, list[UploadsAction]()
     match event:
         case Online(part_bytes=part_bytes):
-            state = replace(state, online=True, part_bytes=part_bytes)
-            state, actions = _advance_all(state, Online(state.part_bytes), now_s, which=state.may)
+            state = replace(state, online=True, part_bytes=part_bytes, purse=state.purse.opened(now_s))
         case Offline():
             pace = replace(state.pace, since_s=None, acked_bytes=0)
             return _advance_all(replace(state, online=False, pace=pace), event, now_s)
         case Claimed(items=items):
-            state, actions = _add(state, items, now_s)
+            state = _add(state, items)
+        case Granted(grant=grant):
+            state = replace(state, heard_s=now_s, purse=state.purse.granted(grant.units, grant.number, now_s))
         case Answered(name=name, ack=ack):
-            before = state = replace(state, heard_s=now_s)
+            before = state = replace(state, heard_s=now_s, purse=state.purse.heard(ack.grants, now_s))
             state, actions = _advance_all(state, AckCame(ack), now_s, which=lambda item: item.name == name)
             gained = _gained(before, state, name)
         case ItemFailed(name=name, reason=reason):
             refusal = AckCame(Ack("refused", reason=reason))
             state, actions = _advance_all(state, refusal, now_s, which=lambda item: item.name == name)
         case Allow(allowed=allowed):
-            state, actions = _allow(state, allowed, now_s)
+            state = _allow(state, allowed, now_s)
         case SenderTick():
-            actions = []
+            pass
         case _:
             assert_never(event)
     state, over = _remove_finished(state)
+    state = _spend(state, actions)
+    state, begun = _begin(state, now_s)
     state, more = _fill(state, now_s)
     state = _paced(state, gained, now_s)
-    return state, [*actions, *over, *more]
+    state, wish = _ask_credit(state, now_s)
+    return state, [*actions, *over, *begun, *more, *wish]
 
 
 def _advance_all(
@@ -189,13 +211,9 @@ def _advance_all(
     return replace(state, active=tuple(active)), actions
 
 
-def _allow(state: Uploads, allowed: Allowed, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
-    before, state = state, replace(state, allowed=allowed)
-    if not state.online:
-        return state, []
-    state, _ = _advance_all(state, Offline(), now_s, which=lambda item: before.may(item) and not state.may(item))
-    online = Online(state.part_bytes)
-    return _advance_all(state, online, now_s, which=lambda item: state.may(item) and not before.may(item))
+def _allow(state: Uploads, allowed: Allowed, now_s: float) -> Uploads:
+    state = replace(state, allowed=allowed)
+    return _advance_all(state, Offline(), now_s, which=lambda item: not state.may(item))[0]
 
 
 def _gained(before: Uploads, after: Uploads, name: str) -> int:
@@ -214,10 +232,11 @@ def _paced(state: Uploads, acked_bytes: int, now_s: float) -> Uploads:
     return replace(state, pace=observe(state.pace, acked_bytes, now_s, full=room_parts < 1 or room_bytes < size))
 
 
-def _room(state: Uploads, size: int) -> tuple[int, int]:
-    """(parts, bytes) that may go out now, in parts of `size`."""
-    most, flying = window_bytes(state.pace, size), state.flying_bytes
-    return window_parts(most) - state.flying_parts, min(most - flying, wire_bytes(state.pace, size) - state.wire_bytes)
+def _room(state: Uploads, size: int, windows: int = 1) -> tuple[int, int]:
+    """(parts, bytes) that may go out now, in parts of `size`; windows: of more than one, what may go out by and by."""
+    most = window_bytes(state.pace, size)
+    parts, room = windows * window_parts(most) - state.flying_parts, windows * most - state.flying_bytes
+    return parts, room if windows > 1 else min(room, wire_bytes(state.pace, size) - state.wire_bytes)
 
 
 def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, list[UploadsAction]]:
@@ -233,17 +252,10 @@ def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, 
     return replace(upload, machine=machine), actions
 
 
-def _add(state: Uploads, items: Iterable[OutboxItem], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
-    actions: list[UploadsAction] = []
-    active = list(state.active)
-    for item in items:
-        upload = Upload(item, _machine(item))
-        if state.online and state.may(item):
-            upload, said = _advance(upload, Online(state.part_bytes), now_s)
-            actions += said
-        active.append(upload)
+def _add(state: Uploads, items: Iterable[OutboxItem]) -> Uploads:
+    active = [*state.active, *(Upload(item, _machine(item)) for item in items)]
     active.sort(key=lambda upload: upload.item.order)
-    return replace(state, active=tuple(active)), actions
+    return replace(state, active=tuple(active))
 
 
 def _machine(item: OutboxItem) -> Sender | RecordSender:
@@ -255,8 +267,8 @@ def _machine(item: OutboxItem) -> Sender | RecordSender:
 def _remove_finished(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
     """Take out what is merged or refused, and the payload files of refused records."""
     finished = [upload for upload in state.active if upload.machine.over]
-    actions = [_outcome(upload) for upload in finished]
-    gone = {action.item.record_id for action in actions if _is_refused_record(action)}
+    actions = list[UploadsAction](map(_outcome, finished))
+    gone = {upload.item.record_id for upload in finished if _is_refused_record(upload)}
     left = [upload for upload in state.active if not upload.machine.over]
     actions += [ItemReleased(upload.item) for upload in left if upload.item.record_id in gone]
     return replace(state, active=tuple(upload for upload in left if upload.item.record_id not in gone)), actions
@@ -268,8 +280,42 @@ def _outcome(upload: Upload) -> UploadsAction:
     return ItemMerged(upload.item)
 
 
-def _is_refused_record(action: UploadsAction) -> bool:
-    return isinstance(action, ItemRefused) and action.item.kind == RECORD_KIND
+def _is_refused_record(upload: Upload) -> bool:
+    return upload.machine.phase == "refused" and upload.item.kind == RECORD_KIND
+
+
+def _cost(action: UploadsAction) -> int:
+    """Units that it takes to send this."""
+    match action:
+        case SendMessage(what=SendPart(start=start, end=end)):
+            return units_of(end - start)
+        case SendMessage(item=item, what=SendBegin()) if item.kind == RECORD_KIND:
+            return units_of(item.size_bytes)
+        case SendMessage():
+            return 1
+    return 0
+
+
+def _spend(state: Uploads, actions: Iterable[UploadsAction]) -> Uploads:
+    units = sum(map(_cost, actions))
+    return replace(state, purse=state.purse.spent(units)) if units else state
+
+
+def _begin(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+    """Tell the machines of what may be sent that there is a connection, as far as credit goes for their first word."""
+    if not state.online or all(upload.machine.online or not state.may(upload.item) for upload in state.active):
+        return state, []
+    actions, active, credit = list[UploadsAction](), list(state.active), state.purse.available(now_s)
+    for at, upload in enumerate(active):
+        if not upload.machine.online and state.may(upload.item) and credit >= _first_cost(upload):
+            active[at], said = _advance(upload, Online(state.part_bytes), now_s)
+            actions += said
+            credit -= sum(map(_cost, said))
+    return _spend(replace(state, active=tuple(active)), actions), actions
+
+
+def _first_cost(upload: Upload) -> int:
+    return units_of(upload.item.size_bytes) if upload.item.kind == RECORD_KIND else 1
 
 
 def _rests(machine: Sender | RecordSender, room_parts: int, now_s: float) -> bool:
@@ -278,27 +324,41 @@ def _rests(machine: Sender | RecordSender, room_parts: int, now_s: float) -> boo
     return not sends and now_s < machine.due_s
 
 
-def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+def _fill(state: Uploads, now_s: float, *, windows: int = 1) -> tuple[Uploads, list[UploadsAction]]:
     if not state.online:
         return state, []
     actions: list[UploadsAction] = []
     active = list(state.active)
     size = paced_part_bytes(state.pace, state.part_bytes)
-    room_parts, room_bytes = _room(state, size)
+    room_parts, room_bytes = _room(state, size, windows)
+    credit = state.purse.available(now_s)
     for at, upload in enumerate(active):
         before = upload.machine
-        if not state.may(upload.item) or _rests(before, room_parts, now_s):
+        if not before.online or credit < 1 or _rests(before, room_parts, now_s):
             continue
-        active[at], said = _advance(upload, SenderTick(room_parts, room_bytes, size, state.heard_s), now_s)
+        active[at], said = _advance(upload, SenderTick(room_parts, room_bytes, size, state.heard_s, credit), now_s)
         after = active[at].machine
         actions += said
+        credit -= sum(map(_cost, said))
         if isinstance(before, Sender) and isinstance(after, Sender):
             room_parts -= len(after.flying) - len(before.flying)
             room_bytes -= after.flying_bytes - before.flying_bytes
-    return replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions)), actions
+    sent = replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions))
+    return _spend(sent, actions), actions
 
 
 def _bytes_of(actions: Iterable[UploadsAction]) -> int:
     """Of files, in what is to be sent."""
     parts = [action.what for action in actions if isinstance(action, SendMessage)]
     return sum(part.end - part.start for part in parts if isinstance(part, SendPart))
+
+
+def _ask_credit(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+    """Ask for what it would take to send, now, all that the window and the next one let go."""
+    if not state.online or not state.purse.may_ask(now_s):
+        return state, []
+    free, begun = _begin(replace(state, purse=Purse()), now_s)
+    _, more = _fill(free, now_s, windows=2)
+    purse, units = state.purse.asked(sum(map(_cost, (*begun, *more))), now_s)
+    state = replace(state, purse=purse)
+    return state, [] if units is None else [AskCredit(CreditWish(units, purse.available(now_s), purse.number))]

@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shlex
 import signal
 import subprocess
@@ -37,6 +38,8 @@ CA, CERTIFICATE, KEY, CRL = "ca.crt", "broker.crt", "broker.key", "crl.pem"
 PLUGIN = "mosquitto_dynamic_security.so"
 PLUGIN_FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/mosquitto/lib")
 MAX_PACKET_BYTES = MAX_PART_BYTES + 32 * 1024  # the largest part, its topic, and some room for the next version
+QUEUED = 4000  # for a thousand devices that say hello at once; what they carry is bounded by bytes
+LEAST_QUEUED = 1000  # what an older version wrote, and what another broker must keep
 RELOAD_TIMEOUT_S = 10.0
 
 CONFIGURATION = """\
@@ -64,7 +67,7 @@ plugin_opt_config_file {folder}/dynamic-security.json
 # acknowledged itself.
 max_packet_size {max_packet_bytes}
 max_inflight_messages 100
-max_queued_messages 1000
+max_queued_messages {queued}
 max_queued_bytes 67108864
 persistent_client_expiration 2d
 # Small answers must not wait for the TCP acknowledgement of the one before (40 ms).
@@ -94,7 +97,20 @@ class BrokerListener:
 def configuration(folder: Path, listener: BrokerListener) -> str:
     """The text of mosquitto.conf. Pure."""
     part_kib = MAX_PART_BYTES // 1024
-    return CONFIGURATION.format(folder=folder, max_packet_bytes=MAX_PACKET_BYTES, part_kib=part_kib, **asdict(listener))
+    figures = {"max_packet_bytes": MAX_PACKET_BYTES, "part_kib": part_kib, "queued": QUEUED}
+    return CONFIGURATION.format(folder=folder, **figures, **asdict(listener))
+
+
+def limits() -> list[str]:
+    """The lines of the configuration that say how much the broker takes and keeps."""
+    text = configuration(Path(), BrokerListener("", 0, "", Path()))
+    return [line for line in text.splitlines() if line.startswith("max_")]
+
+
+def queued_messages(folder: Path) -> int:
+    """How many messages the broker keeps for a receiver; what we ask of any broker where its files are not here."""
+    found = re.search(rb"^max_queued_messages (\d+)", _content(folder / CONF) or b"", re.MULTILINE)
+    return int(found[1]) if found and int(found[1]) else LEAST_QUEUED
 
 
 def write(folder: Path, authority: Authority, listener: BrokerListener, *, hosts: Sequence[str] = ()) -> None:

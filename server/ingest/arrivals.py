@@ -296,7 +296,7 @@ class Arrivals:
     def add(self, device: str, name: str, begin: Begin) -> Arrival:
         """A new, empty arrival, or in a shared folder the one of this name that another worker has just begun, perhaps
         of another file. Others can see it when this returns. Raises: OSError."""
-        state = Receiver(begin.part.size_bytes)
+        state = Receiver(begin.part.size_bytes, ordered=not self.shared)
         arrival = Arrival(device, name, begin, state, self.folder / device, key=secrets.token_hex(8))
         if self.shared:
             if not arrival.announce():
@@ -402,7 +402,7 @@ class Arrivals:
         if parsed is None:
             return None
         begin, key, ranges = parsed
-        state = Receiver(begin.part.size_bytes, written=ranges, durable=ranges)
+        state = Receiver(begin.part.size_bytes, ranges, ranges, ordered=not self.shared)
         arrival = Arrival(sidecar.parent.name, sidecar.stem, begin, state, sidecar.parent, key, recorded=ranges)
         arrival._last_read = (inode, len(content))
         arrival._folder_synced = bool(ranges.spans)

@@ -5,6 +5,7 @@
     up/<t>/<offset>     its bytes               → receiving, once they are durable
     up/<t>/ask          what do you have?       → receiving | unknown
     up/<t>/end          that was all            → merged | refused | receiving (with what is there) | unknown
+    up/credit           may I send more?        → a grant, when it is this device's turn (shared.credit)
 
 Promises:
 
@@ -43,8 +44,9 @@ from server.ingest.unsealing import FindKey, Unsealer
 from shared import messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import SystemClock
+from shared.credit import Ledger, units_of
 from shared.errors import MessageError
-from shared.messages import ERASE, HELP, PART_KINDS, Envelope, Part
+from shared.messages import ERASE, HELP, PART_KINDS, CreditGrant, CreditWish, Envelope, Part
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
@@ -96,6 +98,10 @@ class Ingest:
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
         self._records: list[RecordCame] = []
+        self.credit: Ledger | None = None
+        """What devices may send; None = whatever they like."""
+        self._asked: dict[str, None] = {}
+        """Who asked for credit in this batch."""
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
 
@@ -104,6 +110,18 @@ class Ingest:
         self._unsealer.key, self._unsealer.find = key, others
         return self
 
+    def granting(self, queue: int) -> Self:
+        """This intake, which from now on grants credit. queue: how many messages the broker keeps for it. Only for one
+        that gets all messages of a device, in their order."""
+        self.credit = Ledger(queue)
+        self._replies.grants = True
+        return self
+
+    def left(self, device: str) -> None:
+        """A device's connection ended, and all that it sent was handled: what it was granted goes to others."""
+        if self.credit is not None:
+            self.credit.gone(device)
+
     @property
     def open_transfers(self) -> int:
         """How many files are on their way in."""
@@ -111,8 +129,9 @@ class Ingest:
 
     @property
     def waits(self) -> bool:
-        """Whether something waits for another worker: `settle` is then to be called soon, also where nothing comes."""
-        return self._transfers.waits
+        """Whether something waits for another worker, or for its turn: `settle` is then to be called soon, also where
+        nothing comes."""
+        return self._transfers.waits or (self.credit is not None and self.credit.waiting)
 
     def close(self) -> None:
         """Write the counts and unlock all files. Idempotent."""
@@ -165,7 +184,7 @@ class Ingest:
         """Its answers, once it has run."""
         settlement, self._transfers.settlement = self._transfers.settlement, None
         assert settlement is not None
-        replies = [*self._transfers.finish(settlement), *self._answers(settlement)]
+        replies = [*self._transfers.finish(settlement), *self._answers(settlement), *self._grants()]
         self._transfers.end_batch()
         self._counts.flush()
         self._crash_point("ingest:answered")
@@ -193,15 +212,41 @@ class Ingest:
                     replies += self._transfers.merged(arrival, None)
         return replies
 
+    def _grants(self) -> list[Reply]:
+        """What is granted now; who asked and must wait is told so, and does not ask again."""
+        asked, self._asked = self._asked, {}
+        if self.credit is None:
+            return []
+        granted = self.credit.grants(self._clock.monotonic_s())
+        for device in asked.keys() - {device for device, *_ in granted}:
+            if (number := self.credit.place(device)) is not None:
+                granted.append((device, 0, number))
+        return [(topics.grant(device), messages.encode(CreditGrant(*grant))) for device, *grant in granted]
+
+    def _wished(self, device: str, payload: bytes) -> list[Reply]:
+        try:
+            wish = messages.decode(CreditWish, payload)
+        except MessageError:
+            return self._replies.ignored(device)
+        if self.credit is not None:
+            self._asked[device] = None
+            self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
+        return []
+
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not topics.DEVICE_NAME.match(device):
             return self._replies.foreign(device, levels)
         self._counts.add(device, "messages")
         self._counts.add(device, "received_bytes", len(payload))
+        is_wish = levels == ["up", "credit"]
+        if self.credit is not None and not is_wish:
+            self.credit.came(device, units_of(len(payload)), self._clock.monotonic_s())
         now_s, is_event = self._clock.monotonic_s(), levels == ["up", "event"]
         cost = limits.message_cost(len(payload) if is_event else 0, self._limits)
         if not self._messages.allows(device, now_s, cost):
             return self._too_many(device, levels, now_s)
+        if is_wish:
+            return self._wished(device, payload)
         match levels:
             case ["up", "event"]:
                 return self._event(device, payload)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from server.ingest.counters import DailyCounts
 from shared import messages, topics
@@ -13,33 +14,34 @@ MAX_REASON = 500
 logger = logging.getLogger(__name__)
 
 
-def reply(device: str, name: str, ack: Ack) -> Reply:
-    """The message that carries an acknowledgement. name: of a record or transfer."""
-    return topics.ack(device, name), messages.encode(ack)
-
-
 class Replies:
     """Counts outcomes and makes their answers."""
 
     def __init__(self, counts: DailyCounts) -> None:
         self.counts = counts
+        self.grants = False
+        """Whether this server grants credit, which each answer says."""
+
+    def reply(self, device: str, name: str, ack: Ack) -> Reply:
+        """The message that carries an acknowledgement. name: of a record or transfer."""
+        return topics.ack(device, name), messages.encode(replace(ack, grants=True) if self.grants else ack)
 
     def merged(self, device: str, name: str, *, counted_as: str) -> list[Reply]:
         """It is durable and merged: the device may delete its copy."""
         self.counts.add(device, counted_as)
-        return [reply(device, name, Ack("merged"))]
+        return [self.reply(device, name, Ack("merged"))]
 
     def refused(self, device: str, name: str, reason: str) -> list[Reply]:
         """It can never be taken."""
         self.counts.add(device, "refused")
         logger.warning("Refused %s of %s: %s", name, device, reason)
-        return [reply(device, name, Ack("refused", reason=reason[:MAX_REASON]))]
+        return [self.reply(device, name, Ack("refused", reason=reason[:MAX_REASON]))]
 
     def paused(self, device: str, name: str, reason: str) -> list[Reply]:
         """It cannot be taken now."""
         self.counts.add(device, "paused")
         logger.warning("Paused %s of %s: %s", name, device, reason)
-        return [reply(device, name, Ack("paused", reason=reason))]
+        return [self.reply(device, name, Ack("paused", reason=reason))]
 
     def foreign(self, device: str, levels: list[str]) -> list[Reply]:
         """A message that is not ours; refused where it names a transfer."""
@@ -50,7 +52,7 @@ class Replies:
         self.counts.add(device, "foreign")
         if len(levels) != 3 or not topics.NAME.match(levels[1]):
             return []
-        return [reply(device, levels[1], Ack("refused", reason="this is no message that this server knows"))]
+        return [self.reply(device, levels[1], Ack("refused", reason="this is no message that this server knows"))]
 
     def ignored(self, device: str) -> list[Reply]:
         """A message that is not ours about a transfer that may well be sound: to refuse would end it."""

@@ -17,7 +17,7 @@ from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import DeferredQuestions, EarlyMessages
 from server.ingest.limits import DeviceLoad, LimitsSettings
-from server.ingest.replies import Replies, reply
+from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
 from shared import messages, transfer
 from shared.errors import MessageError
@@ -29,6 +29,7 @@ CLEARING_EVERY_S = 3600.0
 MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
 MAX_HASH_FAILURES = 1000
 MAX_FORGOTTEN = 10_000
+MAX_REMEMBERED = 20_000  # six minutes of a thousand devices at a chunk a minute; answers are late by seconds
 logger = logging.getLogger(__name__)
 
 FindParts = Callable[[Sequence[tuple[str, str, Part]]], list[bool]]
@@ -50,9 +51,12 @@ class Transfers:
         self._complete: dict[TransferId, Arrival] = {}
         """Every byte came: to be verified and merged."""
         self._answered_unknown: set[TransferId] = set()
-        """In this batch."""
+        """In this batch, as the next."""
+        self._answered_merged: set[TransferId] = set()
         self._forgotten: set[TransferId] = set()
         """Answered unknown, also in earlier batches, and not begun again."""
+        self._merged: dict[TransferId, str] = {}
+        """The hash of what came and was merged lately, the longest ago in front: its device may ask once more."""
         self._hash_failures: Counter[TransferId] = Counter()
         self._next_clearing_s = 0.0
         self.settlement: Settlement | None = None
@@ -82,6 +86,8 @@ class Transfers:
             return self._replies.ignored(device) if known else self._replies.foreign(device, ["up", name, verb])
         if arrival is not None:
             return self._advance(arrival, event, payload)
+        if (device, name) in self._merged:
+            return self._merged_before(device, name)
         if self._arrivals.shared and self._early.add((device, name), event, payload, self._clock.monotonic_s()):
             return []
         return self._unknown((device, name))
@@ -175,6 +181,7 @@ class Transfers:
             return self._unknown(arrival.id)
         if outcome.state == "refused":
             return self._replies.refused(device, name, outcome.reason)
+        self._remember(arrival)
         if outcome.declined:
             return self._replies.merged(device, name, counted_as="declined")
         if outcome.new:
@@ -196,6 +203,7 @@ class Transfers:
     def end_batch(self) -> None:
         """Delete files of which nothing came for long."""
         self._answered_unknown.clear()
+        self._answered_merged.clear()
         now_s, hours = self._clock.monotonic_s(), self._limits.abandoned_hours
         if now_s < self._next_clearing_s or not hours:
             return
@@ -211,23 +219,43 @@ class Transfers:
             begin = messages.decode(Begin, payload)
         except MessageError as error:
             return self._replies.ignored(device) if arrival else self._replies.refused(device, name, str(error))
-        size_bytes = begin.part.size_bytes
-        problem = decode.contradiction(begin, device, name) or limits.refusal(size_bytes, self._limits)
+        problem = decode.contradiction(begin, device, name) or limits.refusal(begin.part.size_bytes, self._limits)
         if problem:
             return self._replies.refused(device, name, problem)
         if arrival is None:
+            large = begin.part.size_bytes > WINDOW_BYTES  # what is smaller is sent with its beginning anyway
+            if large and self._merged.get((device, name)) == begin.part.sha256:
+                return self._merged_before(device, name)
             self._make_room(device)
-            if reason := limits.pause(size_bytes, self.load(device), self._limits):
+            if reason := limits.pause(begin.part.size_bytes, self.load(device), self._limits):
                 return self._replies.paused(device, name, reason)
-            arrival = self._arrivals.add(device, name, begin)
-            # Less than a window is sent with its beginning anyway, unless the device has asked first and now waits.
-            if size_bytes > WINDOW_BYTES or arrival.id in self._forgotten:
-                self._new[arrival.id] = arrival
-            self._forgotten.discard(arrival.id)
-            self._answered_unknown.discard(arrival.id)
+            arrival = self._add(device, name, begin)
         if arrival.begin.part != begin.part:
             return self._replies.refused(device, name, "another file of this name is on its way")
         return self._advance(arrival, transfer.BeginCame(), b"")
+
+    def _add(self, device: str, name: str, begin: Begin) -> Arrival:
+        arrival = self._arrivals.add(device, name, begin)
+        # Less than a window is sent with its beginning anyway, unless the device has asked first and now waits.
+        if begin.part.size_bytes > WINDOW_BYTES or arrival.id in self._forgotten:
+            self._new[arrival.id] = arrival
+        self._merged.pop(arrival.id, None)
+        self._forgotten.discard(arrival.id)
+        self._answered_unknown.discard(arrival.id)
+        return arrival
+
+    def _remember(self, arrival: Arrival) -> None:
+        self._merged.pop(arrival.id, None)
+        self._merged[arrival.id] = arrival.begin.part.sha256
+        if len(self._merged) > MAX_REMEMBERED:
+            del self._merged[next(iter(self._merged))]
+
+    def _merged_before(self, device: str, name: str) -> list[Reply]:
+        """A message about a file that was merged lately: once in a batch, eight parts of it may be on their way."""
+        if (device, name) in self._answered_merged:
+            return []
+        self._answered_merged.add((device, name))
+        return self._replies.merged(device, name, counted_as="repeated")
 
     def _make_room(self, device: str) -> None:
         """Evict the longest silent files of a device that has too many; should it come back to one, it begins again."""
@@ -274,7 +302,7 @@ class Transfers:
         if len(self._forgotten) >= MAX_FORGOTTEN:
             self._forgotten.clear()
         self._forgotten.add(transfer_id)
-        return [reply(*transfer_id, Ack("unknown"))]
+        return [self._replies.reply(*transfer_id, Ack("unknown"))]
 
     # --- a batch
 
@@ -309,7 +337,8 @@ class Transfers:
         deferred = self._questions.defer(arrival, self._clock.monotonic_s()) if shared else ()
         arrival.state, actions = receive_step(arrival.state, transfer.Synced())
         self._questions.restore(arrival, deferred)
-        return [reply(*arrival.id, action.ack) for action in actions if isinstance(action, transfer.SendAck)]
+        acks = [action.ack for action in actions if isinstance(action, transfer.SendAck)]
+        return [self._replies.reply(*arrival.id, ack) for ack in acks]
 
     def _not_merged(self, arrival: Arrival) -> list[Reply]:
         """Keep the arrival and answer with its durable ranges; the device repeats `end`."""

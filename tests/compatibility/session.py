@@ -17,7 +17,7 @@ from tests.compatibility.site import Client, Message, until, without
 
 QUIET_S = 0.4
 # Not compared: the time of an offer, its revision, which is at least that time in seconds, and words for a person.
-PASSING = ("issued_at_utc", "revision", "reason")
+PASSING = ("issued_at_utc", "revision", "reason", "grants")
 WITHOUT_SPEECH = '\n[speech]\nrecogniser = "none"\n'
 
 

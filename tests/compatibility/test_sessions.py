@@ -27,6 +27,8 @@ def test_an_old_device_gets_the_answers_that_its_old_server_gave(old: Path, memo
         ending.enter_context(site.server(home, "--plain", "--broker", f"{HOST}:{port}"))
         replayed = session.replay(port, BERT, sent, expected=[len(exchange.answers) for exchange in recorded])
     for now, known in zip(replayed, recorded, strict=True):
+        if known.topic.endswith("/ask") and b'"unknown"' in known.answers[0][1] and b'"merged"' in now.answers[0][1]:
+            continue  # of what was merged: older servers had the device begin again
         assert session.comparable(now) == session.comparable(known), known.topic
     samples = call_json("waycue-server", "--home", home, *SERVER_COMMANDS["samples"])
     merged = [row for row in samples if row["device"] == BERT]

@@ -28,6 +28,7 @@ from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
 from device.updates.updater import Updater, UpdaterPorts
+from server.broker.files import LEAST_QUEUED
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -375,6 +376,8 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
         shared=orders.shared,
         crash_point=killer,
     ).opening_with(SEALING_KEY)
+    if not orders.shared:
+        ingest.granting(LEAST_QUEUED)
 
     def on_status(device: str, status: Status) -> None:
         merge.put_status(device, status)

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from server.broker.files import LEAST_QUEUED
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -26,6 +27,8 @@ if __name__ == "__main__":
     recover(store, dataset, merge, clock)
     shared = step == "arrivals:announced"  # only those who share the folder announce
     ingest = Ingest(home / "incoming", merge, shared=shared, crash_point=killer)
+    if not shared:
+        ingest.granting(LEAST_QUEUED)
     ports = Ports(ingest.handle, settle=ingest.settle, settling=ingest.settling, waits=lambda: ingest.waits)
     link = ServerLink(BrokerSession("127.0.0.1", port), ports)
     link.start()

@@ -21,7 +21,9 @@ from device.sync.uploads import (
     Allow,
     Allowed,
     Answered,
+    AskCredit,
     Claimed,
+    Granted,
     ItemFailed,
     ItemMerged,
     ItemRefused,
@@ -31,9 +33,9 @@ from device.sync.uploads import (
     UploadsEvent,
 )
 from server.ingest.ingest import Ingest
-from shared import messages, topics
+from shared import credit, messages, topics
 from shared.link_speed import LinkSpeed, paced_part_bytes, window_bytes, window_parts, wire_bytes
-from shared.messages import Ack, Envelope
+from shared.messages import Ack, CreditGrant, Envelope
 from shared.transfer import Offline, Online, Ranges, SenderTick
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
@@ -51,10 +53,12 @@ chaos = st.one_of(
 class Wire:
     """One device, one server, and two queues of messages."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, queue: int | None = None) -> None:
+        """queue: how many messages the broker keeps, to a server that grants credit; None = it does not."""
         self.folder = folder
-        self.depot = Depot(folder / "depot")
-        self.ingest = Ingest(folder / "incoming", self.depot)
+        self.queue = queue
+        self.knows_credit = True
+        self.ingest = self.start_server()
         self.box = Outbox(folder / "outbox")
         self.state = Uploads()
         self.up: deque[tuple[str, bytes]] = deque()
@@ -74,6 +78,11 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self.box.close()
 
+    def start_server(self) -> Ingest:
+        self.depot = Depot(self.folder / "depot")
+        ingest = Ingest(self.folder / "incoming", self.depot)
+        return ingest if self.queue is None else ingest.granting(self.queue)
+
     # the device
 
     def decide(self, event: UploadsEvent) -> None:
@@ -90,6 +99,8 @@ class Wire:
                     self.box.refused(item, reason)
                 case ItemReleased(item=item):
                     self.box.release([item])
+                case AskCredit(wish=wish):
+                    self.up.append((topics.credit(DEVICE), messages.encode(wish)))
         self.most_flying_bytes = max(self.most_flying_bytes, self.state.flying_bytes)
         self._keeps_its_bounds(before)
 
@@ -173,7 +184,7 @@ class Wire:
                 self.connect()
             case ["server", "restarts"]:
                 self.ingest.close()
-                self.ingest = Ingest(self.folder / "incoming", Depot(self.folder / "depot"))
+                self.ingest = self.start_server()
             case ["server", "busy"]:
                 self.busy = 3
             case ["slower"]:
@@ -190,12 +201,13 @@ class Wire:
         self.pass_time(400.0)
         self.claim()
         said = {topic.split("/")[4] for topic, _ in list(self.up)[before:]}
+        said.discard("credit")
         assert not said & {*silent, *([] if allowed == "all" else ["event"] if allowed == "none" else [])}
 
     def deliver(self, topic: str, payload: bytes) -> None:
         place = topics.levels(topic)
         assert place is not None
-        if self.busy:
+        if self.busy and place[1] != ["up", "credit"]:
             self.busy -= 1
             name = messages.decode(Envelope, payload).record_id if place[1][1] == "event" else place[1][1]
             self.down.append((topics.ack(DEVICE, name), messages.encode(Ack("paused", reason="busy"))))
@@ -205,7 +217,11 @@ class Wire:
     def hear(self, topic: str, payload: bytes) -> None:
         place = topics.levels(topic)
         assert place is not None
-        self.decide(Answered(place[1][1], messages.decode(Ack, payload)))
+        if place[1] == ["down", "credit"]:
+            self.decide(Granted(messages.decode(CreditGrant, payload)))
+        else:
+            ack = messages.decode(Ack, payload)
+            self.decide(Answered(place[1][1], replace(ack, grants=ack.grants and self.knows_credit)))
         self.claim()
 
     def pass_time(self, seconds: float) -> None:
@@ -286,6 +302,52 @@ def test_loss_repeats_and_reordering_lose_nothing_either(
             world.do(what, chance)
         world.finish()
         world.check()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(chaos, max_size=80), st.integers(1, 60), st.randoms(use_true_random=False))
+def test_a_server_that_grants_credit_loses_nothing_whatever_is_lost_on_the_way(
+    memory_path: Path, story: list[str], queue: int, chance: random.Random
+) -> None:
+    with Wire(Path(mkdtemp(dir=memory_path)), queue=queue) as world:
+        world.connect()
+        for what in story:
+            world.do(what, chance)
+        world.finish()
+        world.check()
+
+
+def test_a_device_with_much_to_send_keeps_to_what_was_granted(memory_path: Path) -> None:
+    with Wire(memory_path, queue=40) as world:
+        for _ in range(6):
+            world.seal(spoken=False)
+        world.connect()
+        assert len(world.up) == 1  # its answer tells whether the server grants
+        while world.state.active:
+            world.do("up" if world.up else "settle", random.Random(0))
+            world.do("down", random.Random(0))
+            ledger = world.ingest.credit
+            assert ledger is not None
+            assert ledger.held <= ledger.capacity <= 40
+            credited = [topic for topic, _ in world.up if not topic.endswith("/credit")]
+            assert len(credited) + world.state.purse.available(world.now_s) <= max(1, ledger.held)
+            world.pass_time(0.01)
+        world.check()
+        assert world.resent == 0
+
+
+def test_a_device_of_before_sends_as_ever_to_a_server_that_grants(memory_path: Path) -> None:
+    with Wire(memory_path, queue=40) as world:
+        world.knows_credit = False
+        for _ in range(3):
+            world.seal(spoken=False)
+        world.connect()
+        world.finish()
+        world.check()
+        assert world.resent == 0
+        ledger = world.ingest.credit
+        assert ledger is not None
+        assert ledger.capacity == 40 - credit.GREETINGS - credit.OLD_UNITS  # it is left room
 
 
 def test_many_records_share_one_window_and_go_in_order(memory_path: Path) -> None:

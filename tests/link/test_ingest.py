@@ -84,7 +84,8 @@ def test_a_small_file_is_merged_with_one_answer_and_leaves_nothing_behind(ingest
 def test_nothing_is_acknowledged_before_it_is_settled(ingest: Ingest) -> None:
     assert _send(ingest, "begin", _begin(bytes(3000))) == []
     assert _send(ingest, "1000", bytes(1000)) == []
-    assert _acks(ingest.settle()) == [Ack("receiving", ranges=((1000, 2000),), answers="begin")]
+    there = ((1000, 2000),)
+    assert _acks(ingest.settle()) == [Ack("receiving", ranges=there, answers=why) for why in ("begin", "gap")]
     assert ingest.settle() == []
     assert _send(ingest, "ask") == []
     assert _acks(ingest.settle()) == [Ack("receiving", ranges=((1000, 2000),), answers="ask")]
@@ -97,12 +98,43 @@ def test_nothing_is_acknowledged_before_it_is_settled(ingest: Ingest) -> None:
 def test_a_repeated_end_and_a_repeated_file_are_answered_with_merged(ingest: Ingest, depot: Depot) -> None:
     data = random.Random(2).randbytes(WINDOW_BYTES + 1)
     _whole(ingest, data, size=65536)
-    assert [ack.state for ack in _send(ingest, "end")] == ["unknown"]
-    ingest.settle()
-    _send(ingest, "begin", _begin(data))
-    assert [ack.state for ack in _acks(ingest.settle())] == ["merged"]  # without its bytes
-    assert (ingest.counters["parts"], ingest.counters["repeated"]) == (1, 1)
+    for verb in ("end", "ask", "65536"):
+        assert [ack.state for ack in _send(ingest, verb)] == ["merged"]
+        assert _send(ingest, verb) == []  # once in a batch
+        ingest.settle()
+    assert [ack.state for ack in _send(ingest, "begin", _begin(data))] == ["merged"]  # without its bytes
+    assert (ingest.counters["parts"], ingest.counters["unknown"]) == (1, 0)
     assert len(depot.entries) == 1
+
+
+def test_a_restarted_server_answers_merged_once_the_file_is_announced(memory_path: Path, depot: Depot) -> None:
+    data = random.Random(2).randbytes(WINDOW_BYTES + 1)
+    first = Ingest(memory_path / "incoming", depot)
+    _whole(first, data, size=65536)
+    first.close()
+    again = Ingest(memory_path / "incoming", depot)
+    assert [ack.state for ack in _send(again, "end")] == ["unknown"]
+    again.settle()
+    _send(again, "begin", _begin(data))
+    assert [ack.state for ack in _acks(again.settle())] == ["merged"]
+    assert len(depot.entries) == 1
+
+
+def test_other_bytes_under_the_name_of_a_merged_file_are_not_called_merged(ingest: Ingest, depot: Depot) -> None:
+    _whole(ingest, b"first")
+    assert [ack.state for ack in _whole(ingest, b"other")] == ["refused"]
+    assert depot.quarantined
+
+
+def test_a_dropped_part_is_asked_for_when_the_next_one_comes(ingest: Ingest) -> None:
+    _send(ingest, "begin", _begin(bytes(4000)))
+    _send(ingest, "0", bytes(1000))
+    ingest.settle()
+    _send(ingest, "2000", bytes(1000))
+    told = Ack("receiving", ranges=((0, 1000), (2000, 3000)), answers="gap")
+    assert _acks(ingest.settle()) == [told]
+    _send(ingest, "3000", bytes(1000))  # was on its way: the hole is known
+    assert [ack.answers for ack in _acks(ingest.settle())] == [""]
 
 
 def test_what_was_acknowledged_survives_a_restart_and_the_rest_is_asked_for(memory_path: Path, depot: Depot) -> None:

@@ -147,7 +147,7 @@ def test_without_faults_nothing_goes_twice_and_the_window_holds() -> None:
 def test_a_small_file_goes_out_in_one_breath() -> None:
     state, actions = send_step(Sender(100), Online(64), 0.0)
     state, more = send_step(state, SenderTick(), 0.0)
-    assert actions + more == [SendBegin(), SendPart(0, 64, 0), SendPart(64, 100, 0), SendEnd()]
+    assert actions + more == [SendBegin(), SendPart(0, 64), SendPart(64, 100), SendEnd()]
 
 
 def test_an_empty_file_needs_no_parts() -> None:
@@ -169,9 +169,9 @@ def test_large_parts_are_bounded_by_bytes_and_small_ones_by_count() -> None:
 def test_the_room_left_by_other_files_is_respected() -> None:
     state, _ = send_step(Sender(1000), Online(100), 0.0)
     state, actions = send_step(state, SenderTick(room_parts=2), 0.0)
-    assert actions == [SendBegin(), SendPart(0, 100, 0), SendPart(100, 200, 0)]
+    assert actions == [SendBegin(), SendPart(0, 100), SendPart(100, 200)]
     state, actions = send_step(state, SenderTick(room_parts=5, room_bytes=150), 0.0)
-    assert actions == [SendPart(200, 300, 0)]
+    assert actions == [SendPart(200, 300)]
     assert send_step(state, SenderTick(room_parts=0), 0.0)[1] == []
 
 
@@ -200,14 +200,28 @@ def test_a_resumed_file_asks_before_it_sends() -> None:
     assert actions == [SendAsk()]
     assert send_step(state, SenderTick(), 0.0)[1] == []
     state, _ = send_step(state, AckCame(Ack("receiving", ranges=((0, 900),), answers="ask")), 1.0)
-    assert send_step(state, SenderTick(), 1.0)[1] == [SendPart(900, 1000, 0), SendEnd()]
+    assert send_step(state, SenderTick(), 1.0)[1] == [SendPart(900, 1000), SendEnd()]
+
+
+def test_a_gap_is_filled_at_once_and_nothing_that_is_still_on_its_way_goes_twice() -> None:
+    state, _ = send_step(Sender(900), Online(100), 0.0)
+    state, _ = send_step(state, SenderTick(room_parts=4), 0.0)
+    gap = AckCame(Ack("receiving", ranges=((0, 100), (200, 300)), answers="gap"))
+    state, _ = send_step(state, gap, 0.1)
+    assert state.flying == ((300, 400),)  # sent after the last that came
+    assert send_step(state, SenderTick(room_parts=1), 0.1)[1] == [SendPart(100, 200)]
+
+
+def test_a_receiver_that_workers_share_says_nothing_of_gaps() -> None:
+    state, _ = receive_step(Receiver(300), PartCame(100, 100))
+    assert state.owed == ()
 
 
 def test_a_hole_found_at_the_end_is_filled_at_once() -> None:
     state, _ = send_step(Sender(300), Online(100), 0.0)
     state, _ = send_step(state, SenderTick(), 0.0)
     state, _ = send_step(state, AckCame(Ack("receiving", ranges=((0, 100), (200, 300)), answers="end")), 1.0)
-    assert send_step(state, SenderTick(), 1.0)[1] == [SendPart(100, 200, 100), SendEnd()]
+    assert send_step(state, SenderTick(), 1.0)[1] == [SendPart(100, 200), SendEnd()]
 
 
 def test_many_unknown_answers_start_the_file_over_only_once() -> None:
@@ -259,11 +273,11 @@ def test_a_record_is_repeated_until_it_is_answered() -> None:
     assert actions == [SendBegin()]
     assert send_record_step(letter, SenderTick(), 4.9)[1] == []
     letter, actions = send_record_step(letter, SenderTick(), 5.0)
-    assert actions == [SendBegin(again=True)]
+    assert actions == [SendBegin()]
     letter, _ = send_record_step(letter, Offline(), 6.0)
     assert send_record_step(letter, SenderTick(), 99.0)[1] == []
     letter, actions = send_record_step(letter, Online(), 100.0)
-    assert actions == [SendBegin(again=True)]
+    assert actions == [SendBegin()]
     assert send_record_step(letter, AckCame(Ack("merged")), 101.0)[0].phase == "merged"
     refused = send_record_step(letter, AckCame(Ack("refused", reason="not ours")), 101.0)[0]
     assert (refused.phase, refused.reason) == ("refused", "not ours")

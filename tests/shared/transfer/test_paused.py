@@ -38,7 +38,7 @@ def test_a_paused_file_keeps_still_gives_its_window_free_and_then_asks() -> None
     assert actions == [SendAsk()]
     state, actions = send_step(state, AckCame(Ack("receiving", ranges=((0, 300),), answers="ask")), 16.2)
     state, actions = send_step(state, SenderTick(room_parts=1), 16.2)
-    assert actions == [SendPart(300, 400, 0)]
+    assert actions == [SendPart(300, 400)]
     assert not state.paused
 
 
@@ -69,6 +69,6 @@ def test_a_paused_record_is_sent_again_later_and_may_then_be_merged() -> None:
     assert (actions, letter.paused) == ([], True)
     assert send_record_step(letter, SenderTick(), 15.9)[1] == []
     letter, actions = send_record_step(letter, SenderTick(), 16.1)
-    assert actions == [SendBegin(again=True)]
+    assert actions == [SendBegin()]
     letter, _ = send_record_step(letter, AckCame(Ack("merged")), 17.0)
     assert letter.over

@@ -24,7 +24,7 @@ def repeats(state: RecordSender, *, since_s: float, count: int) -> list[float]:
         now_s += 0.5
         state, actions = send_record_step(state, SenderTick(), now_s)
         if actions:
-            assert actions == [SendBegin(again=True)]
+            assert actions == [SendBegin()]
             times.append(now_s)
     return times
 
@@ -43,7 +43,7 @@ def test_a_reconnect_ends_a_pause_and_begins_the_patience_anew() -> None:
     state, _ = send_record_step(state, Offline(), 37.0)
     assert not state.online
     state, actions = send_record_step(state, Online(), 40.0)
-    assert actions == [SendBegin(again=True)]
+    assert actions == [SendBegin()]
     assert (state.paused, state.tries) == (False, 0)
     assert repeats(state, since_s=40.0, count=1) == [45.0]
 

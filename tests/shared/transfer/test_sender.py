@@ -89,11 +89,11 @@ def test_a_begin_without_an_answer_is_repeated_and_gives_its_place_free() -> Non
 
 def test_the_part_size_can_change_in_the_middle_of_a_file() -> None:
     state, actions = send_step(sending(), SenderTick(room_parts=1, part_bytes=250), 1.0)
-    assert actions == [SendPart(300, 550, 0)]
+    assert actions == [SendPart(300, 550)]
     state, actions = send_step(state, SenderTick(room_parts=1), 1.0)
-    assert actions == [SendPart(550, 800, 0)]
+    assert actions == [SendPart(550, 800)]
     state, actions = send_step(state, SenderTick(), 1.0)
-    assert actions == [SendPart(800, 1000, 0), SendEnd()]
+    assert actions == [SendPart(800, 1000), SendEnd()]
 
 
 @pytest.mark.parametrize(("heard_s", "keeps"), [(4.9, True), (5.0, False), (60.0, False)])
@@ -138,4 +138,4 @@ def test_parts_begin_the_patience_anew_and_silence_asks() -> None:
 
 def test_the_room_in_bytes_counts_down_with_each_part() -> None:
     actions = send_step(sending(), SenderTick(room_bytes=300), 1.0)[1]
-    assert actions == [SendPart(300, 400, 0), SendPart(400, 500, 0), SendPart(500, 600, 0)]
+    assert actions == [SendPart(300, 400), SendPart(400, 500), SendPart(500, 600)]
