@@ -88,6 +88,13 @@ def seal(box: Outbox, count: int, *, clip_bytes: int = 0, device: str = DEVICE) 
     return expected | {f"{device}/{spoken}.correction_audio": sha256(wav(0)).hexdigest()}
 
 
+def seal_first(box: Outbox) -> dict[str, str]:
+    """Seal a correction alone: with its answer the device hears whether the server grants credit, and until then it
+    sends nothing more. Returns what the depot must hold."""
+    spoken = box.seal_correction(correction(99), wav(99)).correction_id
+    return {f"{DEVICE}/{spoken}.correction_audio": sha256(wav(99)).hexdigest()}
+
+
 def check(folder: Path, box: Outbox, expected: dict[str, str], records: int) -> None:
     depot = Depot(folder / "depot")  # read again from its log: one line per thing, so nothing was merged twice
     assert {key: value for key, value in depot.entries.items() if "." in key} == expected

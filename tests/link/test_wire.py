@@ -16,7 +16,7 @@ from shared.link_speed import LinkSpeed
 from shared.transfer import WINDOW_BYTES
 from tests.device.outbox.records import chunk, payloads
 from tests.faults.relay import Relay, Weather
-from tests.link.parties import DEADLINE_S, MakeLink, Server, until
+from tests.link.parties import DEADLINE_S, MakeLink, Server, seal_first, until
 
 RADIO = Weather(bytes_per_s=12_500_000, delay_s=0.02)
 CLIPS, CLIP_BYTES = 4, 3_000_000
@@ -75,7 +75,7 @@ def test_without_the_brokers_acknowledgements_no_more_than_the_wire_is_handed_to
 def test_while_the_server_is_slow_the_window_is_larger_than_the_wire(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
-    _seal(box)
+    seal_first(box)
     with Server(broker, memory_path) as server:
         settle, go_on = server.settle, threading.Event()
 
@@ -83,10 +83,12 @@ def test_while_the_server_is_slow_the_window_is_larger_than_the_wire(
             assert go_on.wait(DEADLINE_S)
             return settle()
 
-        server.settle = later
         link = make_link(clock=SystemClock())
         link.delivery.uploads = replace(link.delivery.uploads, pace=LinkSpeed(20_000_000))
         link.start()
+        assert link.wait_idle(DEADLINE_S)
+        server.settle = later
+        _seal(box)
         until(lambda: link.delivery.uploads.flying_bytes > 1_800_000)
         go_on.set()
         assert link.wait_idle(DEADLINE_S)

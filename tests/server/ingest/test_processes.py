@@ -93,6 +93,8 @@ def test_two_workers_share_the_messages_and_one_that_is_killed_costs_nothing(
         until(lambda: sum(box.counts().merged for box in boxes) >= 3)
         workers[0].kill()
         assert all(link.wait_idle(DEADLINE_S) for link in links)
+        for box in boxes:
+            box.forget_merged()  # waits for the link's own deletion
         assert [box.counts() for box in boxes] == [Counts(merged=CHUNKS + 1)] * len(DEVICES)
     assert _count(home) == {
         "records": len(DEVICES) * (CHUNKS + 1),
