@@ -124,13 +124,11 @@ def train(
         prepared = prepare(guide, base, views, wanted, cache, work)
     rows = TrainingSet(base, prepared, order)
     losses = Losses(recipe.steps, progress)
-    callbacks = [losses, Saves(), Deadline(around.seconds_most, around.clock, progress)]
     moments = sum(lot.moments if isinstance(lot, Rows) else len(lot) for lot in (fresh, older))
     epoch = recipe.epoch_steps(moments, replay=len(replay) > 0)
     checks = Validation(guide, rows, places, recipe, work, epoch_steps=epoch)
-    callbacks += [checks] if len(held) else []
-    callbacks += [Curves(around.logs)] if around.logs is not None else []
-    trainer = _trainer(guide, rows, recipe, _arguments(folder, recipe, device), callbacks)
+    watching = [losses, *([checks] if len(held) else []), *_watching(around, progress)]
+    trainer = _trainer(guide, rows, recipe, _arguments(folder, recipe, device), watching)
     with around.stages.stage("train"):
         trainer.train(resume_from_checkpoint=_str(last(folder / "steps")))
     steps, history = int(trainer.state.global_step), validated(trainer.state.log_history)
@@ -194,6 +192,12 @@ def restore(adapted: Any, base: Checkpoint, folder: Path) -> None:
         sound.load_projection(base.ear, folder / sound.PROJECTION_FILE)
     if base.eyes is not None:
         eyes_tower.load(base.eyes, folder)
+
+
+def _watching(around: Surroundings, progress: Progress) -> list[Any]:
+    """What saves a training, ends it in time, and draws its curves where these are wanted."""
+    curves = [] if around.logs is None else [Curves(around.logs)]
+    return [Saves(), Deadline(around.seconds_most, around.clock, progress), *curves]
 
 
 def _trainer(

@@ -230,9 +230,9 @@ def main(place: Path, parts: Sequence[str]) -> None:
     wanted = json.loads((place / "wanted.json").read_text())
     assert goes_on == any(one["figures"]["went_on_from"] for one in wanted.values() if isinstance(one, dict))
     last = {label: at for at, label in enumerate(steps)}
+    (place / "kinds").write_text("\n".join(last))
     telling = (at for label, at in last.items() if not label.startswith(("fsync", "unlink")))
     chosen = sorted({next(at for label, at in last.items() if part in label) for part in parts} or telling)
-    (place / "kinds").write_text("\n".join(last))
     print(json.dumps({"steps": len(steps), "kinds": len(last)}), flush=True)
     for at in chosen:
         home = place / f"home-{at}"

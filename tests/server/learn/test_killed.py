@@ -9,7 +9,7 @@ import pytest
 from tests.server.learn.killed import run_driver
 
 KINDS = (
-    "replace in remove_trees < on_save", "replace in writing < write_bytes < write_bundle < re",
+    "replace in move_aside < remove_trees < on_save", "replace in writing < write_bytes < write_bundle < re",
     "before _insert", "replace in writing < write_bytes < write_json < retrain",
 )  # fmt: skip
 """Of the kinds of steps that the driver finds, what is tried in every run of the tests: while it trains, exports,
