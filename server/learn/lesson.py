@@ -109,6 +109,7 @@ def teach(
 
 
 def behave(memory_mb: int) -> None:
-    """Of this process: low priority, and no more memory than this."""
+    """Of this process: low priority, and no more memory than this; 0 = three quarters of the machine's."""
     os.nice(NICE)
-    tonight.hold_memory(memory_mb)
+    physical_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
+    tonight.hold_memory(memory_mb or physical_mb * 3 // 4)

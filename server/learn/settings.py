@@ -109,8 +109,8 @@ class LearnSettings:
     """Optimiser steps of `teach now`: half of a night's."""
     teach_replay: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
     """Rendered frames that `teach now` replays."""
-    teach_memory_mb: Annotated[int, Meta(ge=500, le=1_000_000)] = 6000
-    """Memory that `teach now` may take; beyond it ends, and nothing else does."""
+    teach_memory_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Memory that `teach now` may take; beyond it ends, and nothing else does. 0 = three quarters of the machine's."""
     adapters: bool = False
     """After each night, fit an adapter to each wearer's confirmed moments, and offer it to their devices alone where it
     is better on their held-out walks (`adapters`). Off: it takes some 25 walks of one wearer before the gate can tell,

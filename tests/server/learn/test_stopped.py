@@ -86,6 +86,7 @@ def test_ctrl_c_ends_the_command_cleanly_and_the_next_one_goes_on(tmp_path: Path
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
         OSError(12, "Cannot allocate memory"),
+        RuntimeError("Failed to serialize proto"),
     ],
 )
 def test_too_little_memory_is_said_as_such_whichever_library_met_it(tmp_path: Path, error: Exception) -> None:
