@@ -48,6 +48,7 @@ def fill(house: House) -> None:
 
 
 @needs_ears
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_blind_wearer_reviews_ten_takes_one_back_and_deletes_one_with_proof(browser: Browser, house: House) -> None:
     fill(house)
