@@ -44,11 +44,11 @@ def port(house: House) -> DeletionPort:
     for n in range(7):
         house.send(moment(n, flags=("audit",) if n == 1 else ("wearer",), model_version="m1"))
     for n, action, text in (
-        (0, "reject", None),
-        (1, "accept", None),
-        (2, "accept", None),
+        (0, "reject", ""),
+        (1, "accept", ""),
+        (2, "accept", ""),
         (5, "edit", "Stop."),
-        (6, "accept", None),
+        (6, "accept", ""),
     ):
         decisions.review(house.store, house.dataset, name(n), ReviewDecision(action, "Eve", text), now_s=1.7e9 + n)
     splits.mark_moment(house.store, house.dataset, name(6), golden=True, now_s=1.7e9)
