@@ -18,6 +18,7 @@ from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
 from server.logs import LogSection
 from server.metrics.settings import MetricsSection
+from server.privacy.space_settings import SpaceSettings
 from server.review import llm_settings
 from server.review.llm_settings import LlmSettings
 from server.speech.opening import check_language
@@ -124,6 +125,7 @@ class ServerConfig:
     dataset: DatasetSection = field(default_factory=DatasetSection)
     export: ExportSection = field(default_factory=ExportSection)
     consent: ConsentSettings = field(default_factory=ConsentSettings)
+    space: SpaceSettings = field(default_factory=SpaceSettings)
     llm: LlmSettings = field(default_factory=LlmSettings)
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)

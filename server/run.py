@@ -22,6 +22,7 @@ import uvicorn
 from server import watching, worker
 from server.access import audit
 from server.access.service import Access
+from server.admin import storage
 from server.admin.reckoned import Reckoned
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
@@ -43,7 +44,8 @@ from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock, readiness
 from server.maintenance.readiness import ServerPlaces, ServerStanding
-from server.privacy import deletion, retention
+from server.privacy import deletion, making_room, retention
+from server.privacy.deletion import DeletionPort
 from server.privacy.desk import PrivacyDesk
 from server.releases.offers import Offers
 from server.releases.registry import Registry
@@ -127,9 +129,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         transcription = _transcription(merge, ear, correction, link, config)
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, access, ready_file), name="ready")
-        keeping = Background.every(
-            retention.EVERY_S, lambda: retention.run(deletes, config.consent), name="retention", at_once=True
-        )
+        keeping = Background.every(retention.EVERY_S, lambda: _keep(deletes, config), name="retention", at_once=True)
         backgrounds = [transcription, publishing, ready, keeping, *_page_upkeep(access, certificate)]
         backgrounds += _dataset_upkeep(home, store, merge, dataset, config, apart := ViewApart())
         for background in backgrounds:
@@ -144,6 +144,13 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         watch.start(stack)
         stack.callback(notify, STOPPING)
         _serve(web)
+
+
+def _keep(port: DeletionPort, config: ServerConfig) -> None:
+    """A round of retention: first by age, then by space."""
+    retention.run(port, config.consent)
+    coming = storage.coming_a_day(port.store, now_s=port.clock.utc_s())
+    making_room.run(port, config.space, config.consent, coming)
 
 
 def _transcription(

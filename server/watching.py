@@ -29,6 +29,7 @@ from server.identity import reached
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
 from server.identity.claims import Claims
+from server.ingest.limits import MB
 from server.metrics import settings as metrics_settings
 from server.metrics.collected import MetricSources, ServerMetrics
 from server.privacy.plans import DeletionKind, PlanCounts
@@ -89,7 +90,16 @@ def watch(
     certificates = Certificates(
         store, Authority.make(home, clock=clock), clock=clock, days=config.enrol.certificate_days
     )
-    watched = WatchedHome(store, registry, Claims(certificates), clock, config.broker.address, broker_reached)
+    watched = WatchedHome(
+        store,
+        registry,
+        Claims(certificates),
+        clock,
+        config.broker.address,
+        broker_reached,
+        config.space,
+        config.limits.free_mb * MB,
+    )
     push = PushWay(home, store, clock, config.telling)
     telling = Telling(
         home,
@@ -108,7 +118,7 @@ def watch(
         settings=settings_file(home, config),
         telling=telling,
         push=push,
-        metrics=ServerMetrics(MetricSources(store, watched.devices, broker_reached, clock.utc_s)),
+        metrics=ServerMetrics(MetricSources(store, watched.devices, broker_reached, clock.utc_s, watched.outlook)),
         enrolment_address=lambda: reached.enrolment_address(None, config.enrol.address),
         may_enrol=config.broker.tls and bool(config.enrol.address),
         metrics_token=metrics_settings.token_of(config.metrics),
@@ -128,7 +138,8 @@ def _called(store: Store) -> int:
 
 def _look(watched: WatchedHome) -> tuple[NewsItem, ...]:
     now_utc = watched.clock.utc_s()
-    return look.items(look.gathered(watched.store, watched.devices(), watched.ends(), now_utc=now_utc))
+    devices, ends = watched.devices(), watched.ends()
+    return look.items(look.gathered(watched.store, devices, ends, now_utc=now_utc, disk=watched.outlook()))
 
 
 def _note_storage(desk: AdminDesk) -> None:

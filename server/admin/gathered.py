@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
 from sqlalchemy import select
 
-from server.admin import fleet, nights, versions
+from server.admin import fleet, nights, storage, versions
 from server.admin.fleet import FleetDevice
 from server.admin.health import HealthFacts
+from server.admin.storage import StorageOutlook
 from server.database import store as db
 from server.database.store import Store
 from server.identity.authority import Authority
 from server.identity.claims import Claims
 from server.ingest import counters
+from server.privacy import making_room
+from server.privacy.space_settings import SpaceSettings
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from server.review import order
@@ -35,6 +37,13 @@ class WatchedHome:
     broker: str
     """HOST:PORT"""
     broker_reached: Callable[[], bool | None]
+    space: SpaceSettings
+    reserve: int
+    """Bytes free on the disk at which devices have to wait."""
+
+    def outlook(self) -> StorageOutlook:
+        """The disk, and until when it is enough. Raises: OSError, SQLAlchemyError."""
+        return storage.outlook(self.store, reserve=self.reserve, warn_days=self.space.warn_days)
 
     def devices(self) -> tuple[FleetDevice, ...]:
         """Every device, by name."""
@@ -55,7 +64,7 @@ class WatchedHome:
 
     def facts(self) -> HealthFacts:
         """What `health` judges. Raises: OSError, SQLAlchemyError."""
-        now_utc, disk = self.clock.utc_s(), shutil.disk_usage(self.store.home)
+        now_utc, disk = self.clock.utc_s(), self.outlook()
         waiting, oldest = _queue(self.store)
         return HealthFacts(
             now_utc=now_utc,
@@ -63,6 +72,8 @@ class WatchedHome:
             broker_reached=self.broker_reached(),
             free=disk.free,
             total=disk.total,
+            full_in_days=disk.days_left if disk.full_soon else None,
+            space=tuple(making_room.trouble(making_room.standing(self.store), self.space)),
             waiting=waiting,
             oldest_waiting_utc=oldest,
             devices=self.devices(),

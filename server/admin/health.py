@@ -53,13 +53,26 @@ class HealthFacts:
     """Newest first."""
     ends: Mapping[str, float] = field(default_factory=dict)
     """What the server signs with → when it ends: the authority, the release roles."""
+    full_in_days: float | None = None
+    """Only where it is soon."""
+    space: tuple[str, ...] = ()
+    """What the bound of space lacks, in sentences."""
     quarantined: int = 0
     never_judged: tuple[str, ...] = ()
 
 
 def lines(facts: HealthFacts) -> tuple[HealthLine, ...]:
     """Everything, the most urgent first."""
-    found = [_broker(facts), _disk(facts), _night(facts), _queue(facts), *_ends(facts), *_devices(facts), *_odd(facts)]
+    found = [
+        _broker(facts),
+        _disk(facts),
+        *_space(facts),
+        _night(facts),
+        _queue(facts),
+        *_ends(facts),
+        *_devices(facts),
+        *_odd(facts),
+    ]
     order = list(reversed(HealthLevel))
     return tuple(sorted(found, key=lambda line: order.index(line.level)))
 
@@ -82,7 +95,15 @@ def _disk(facts: HealthFacts) -> HealthLine:
     text = f"{facts.free / 1e9:.1f} GB of {facts.total / 1e9:.0f} GB are free."
     if storage.is_nearly_full(facts.free, facts.total):
         return HealthLine("Disk", HealthLevel.NOW, text, "Free some space: caches can be deleted, see Storage.")
+    if facts.full_in_days is not None:
+        text = f"{text} At this rate it is full in {storage.days_in_words(facts.full_in_days)}."
+        return HealthLine("Disk", HealthLevel.SOON, text, "Make room, or set a bound under [space]: see Storage.")
     return HealthLine("Disk", HealthLevel.WELL, text)
+
+
+def _space(facts: HealthFacts) -> Iterator[HealthLine]:
+    for text in facts.space:
+        yield HealthLine("Space", HealthLevel.SOON, text, "See Storage.")
 
 
 def _night(facts: HealthFacts) -> HealthLine:

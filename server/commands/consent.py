@@ -33,8 +33,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _set_parser(actions)
     retention = actions.add_parser(
         "retention",
-        help="announce and delete what has reached its age",
-        description="A server that runs does this every hour.",
+        help="announce and delete what has reached its age, and what is worth least where space is needed",
+        description="A server that runs does this every hour. Where space is needed: see [space] in the settings.",
     )
     retention.add_argument("--dry-run", action="store_true", help="only say what would be announced and deleted")
     add_json(retention)
@@ -156,20 +156,26 @@ def _changed(before: Any, options: argparse.Namespace) -> Any:
 
 def _retention(options: argparse.Namespace) -> int:
     from server import config as settings
-    from server.privacy import deletion, retention
+    from server.admin import storage
+    from server.privacy import deletion, making_room, retention
     from server.privacy import proof as proofs
 
-    consent, clock = settings.load(options.home).consent, SystemClock()
+    config, clock = settings.load(options.home), SystemClock()
+    consent, space = config.consent, config.space
     with opened(options.home) as (store, dataset):
         found = retention.look(store, consent, clock.utc_s())
+        coming = storage.coming_a_day(store, now_s=clock.utc_s())
+        room = making_room.look(store, space, coming, clock.utc_s())
         done = []
         if not options.dry_run:
-            done = retention.run(deletion.port_of(options.home, store, dataset, clock), consent)
+            port = deletion.port_of(options.home, store, dataset, clock)
+            done = [*retention.run(port, consent), *making_room.run(port, space, consent, coming)]
     if options.json:
-        print_json({**asdict(found), "done": [proofs.to_dict(proof) for proof in done]})
+        print_json({**asdict(found), "space": asdict(room), "done": [proofs.to_dict(proof) for proof in done]})
         return 0
-    lines = [*retention.in_words(found), *(line for proof in done for line in proofs.in_words(proof))]
-    print("\n".join(lines) or "Nothing has reached its age, and nothing will soon.")
+    lines = [*retention.in_words(found), *making_room.in_words(room, space)]
+    lines += [line for proof in done for line in proofs.in_words(proof)]
+    print("\n".join(lines) or "Nothing has reached its age, nothing will soon, and no room is needed.")
     return 0
 
 

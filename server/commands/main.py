@@ -28,7 +28,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 OWN = ("init", "run")
 SERVING = ("retrain", "models", "gate", "teach", "adapters", "ingest", "devices", "rollout")
 DATA = (
-    "samples", "export", "qved", "finetune", "label", "evaluate", "try", "stats", "coverage", "curves",
+    "samples", "export", "qved", "finetune", "label", "evaluate", "try", "stats", "storage", "coverage", "curves",
 )  # fmt: skip
 UPKEEP = ("accounts", "check", "consent", "rescue", "broker", "keys", "telling", "vocabulary")
 COMMANDS = (*SERVING, *DATA, *UPKEEP)

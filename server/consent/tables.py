@@ -1,8 +1,8 @@
-"""The tables of consent, deletion and exports; made by the migration 0010."""
+"""The tables of consent, deletion and exports, made by the migration 0010; of space, by 0019."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table, Text
 
 from server.database.store import metadata
 
@@ -33,7 +33,7 @@ deletions = Table(
     Column("begun_at", Float, nullable=False),
     Column("ended_at", Float),  # null = under way, or cut off: the next start goes on with it
     Column("by", String(96), nullable=False),
-    Column("what", String(16), nullable=False),  # moment | walk | wearer | age
+    Column("what", String(16), nullable=False),  # server.privacy.plans.DeletionKind
     Column("plan", JSON, nullable=False),  # what is to be done; {} once it is
     Column("proof", JSON, nullable=False),  # server.privacy.proof.Proof; {} until it is done
 )
@@ -63,3 +63,24 @@ expiries = Table(
     Column("delete_at", Float, nullable=False),
 )
 Index("ix_expiries_delete_at", expiries.c.delete_at)
+
+space_expiries = Table(
+    "space_expiries",  # moments that are deleted where space is needed (server.privacy.making_room)
+    metadata,
+    Column("sample_id", String(96), primary_key=True),
+    Column("wearer", String(96), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("unreviewed", Integer, nullable=False),
+    Column("announced_at", Float, nullable=False),
+    Column("day", String(10), nullable=False),  # UTC, YYYY-MM-DD: not deleted before
+)
+Index("ix_space_expiries_day", space_expiries.c.day, space_expiries.c.wearer)
+
+space_rounds = Table(
+    "space_rounds",  # the last round, one row
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("over_bytes", BigInteger, nullable=False),  # more is stored than the settings allow
+    Column("short_bytes", BigInteger, nullable=False),  # of what is needed, nothing that may go was found
+)

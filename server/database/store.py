@@ -168,8 +168,10 @@ samples = Table(
     Column("model", String(96), nullable=False, server_default=""),  # the version that guided, "" = none
     Column("marks", Integer, nullable=False, server_default="0"),  # bits: see server.dataset.judged
     Column("cells", JSON, nullable=False, server_default="[]"),  # the rollups that this moment counts in
+    Column("worth", Integer, nullable=False, server_default="9"),  # server.dataset.worth: 0 is deleted first
 )
 Index("ix_samples_wearer", samples.c.wearer, samples.c.state, samples.c.priority, samples.c.captured_at)
+Index("ix_samples_worth", samples.c.worth, samples.c.changed_at, samples.c.sample_id)
 # Each is the order of one list, so that a page is read where it stands and no list is sorted.
 Index("ix_samples_listed", samples.c.state, samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
 Index("ix_samples_decided", samples.c.state, samples.c.changed_at.desc(), samples.c.sample_id)
@@ -458,6 +460,13 @@ storage_days = Table(
     Column("day", String(10), primary_key=True),  # UTC, YYYY-MM-DD
     Column("used", BigInteger, nullable=False),  # bytes of the whole home
     Column("free", BigInteger, nullable=False),
+)
+
+stored_bytes = Table(
+    "stored_bytes",  # the sum over parts, one row, kept by triggers (migration 0019)
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size_bytes", BigInteger, nullable=False),
 )
 
 rollups = Table(

@@ -26,8 +26,8 @@ BETWEEN = "\t"
 """Between the two names of a cell that has two; no text of a row that is counted has it (`_name`)."""
 CORRECTED, JUDGED, RIGHT, AUDIT = 1, 2, 4, 8
 """Bits of the marks."""
-RULES = "1"
-"""Of how cells are made: another value has those of all moments made anew."""
+RULES = "2"
+"""Of how cells are made, and what a moment is worth: another value has those of all moments made anew."""
 _PLAIN = frozenset("the a an at to of is and on in".split())
 _LONGEST = 200  # of a name: one that is longer is cut, and counted with those that begin like it
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import judged, sample_row
+from server.dataset import judged, sample_row, worth
 from shared.background import Background
 from shared.vocabulary import lexemes
 
@@ -48,7 +48,13 @@ class Tally:
 def values_of(row: sample_row.SampleRow) -> dict[str, object]:
     """The columns of a fold that it is selected by and that its sums are made from."""
     whose = row.speaker_id or row.device  # as server.consent.terms.wearer_of
-    return {"wearer": whose, "model": row.model_version, "marks": judged.marks_of(row), "cells": judged.cells_of(row)}
+    return {
+        "wearer": whose,
+        "model": row.model_version,
+        "marks": judged.marks_of(row),
+        "cells": judged.cells_of(row),
+        "worth": int(worth.worth_of(row)),
+    }
 
 
 def rules() -> str:
@@ -101,7 +107,7 @@ def filling(store: Store) -> Background:
 def _filled(connection: Connection, after: str) -> tuple[str | None, int]:
     """The folds behind that one: (the last of them, None where there are no more; how many changed)."""
     table = db.samples
-    columns = (table.c.sample_id, table.c.body, table.c.wearer, table.c.model, table.c.marks, table.c.cells)
+    columns = (table.c[name] for name in ("sample_id", "body", "wearer", "model", "marks", "cells", "worth"))
     query = select(*columns).where(table.c.sample_id > after)
     folds = connection.execute(query.order_by(table.c.sample_id).limit(AT_ONCE)).all()
     changes = []

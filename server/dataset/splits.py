@@ -21,6 +21,7 @@ from server.dataset import groups, row_log
 from server.dataset.folder import Dataset
 from server.dataset.groups import SplitBy
 from server.dataset.sample_row import SampleRow, Split, from_dict
+from server.dataset.worth import is_golden
 from shared.errors import Refused
 
 _SEE = "See: waycue-server samples golden list, waycue-server samples list --state all"
@@ -96,11 +97,6 @@ def in_golden_set(store: Store) -> list[SampleRow]:
         bodies = connection.execute(select(table.c.body).order_by(table.c.walk_id, table.c.captured_at)).scalars()
         rows = [from_dict(body) for body in bodies]
     return [row for row in rows if is_golden(row)]
-
-
-def is_golden(row: SampleRow) -> bool:
-    """Whether a moment is in the golden set."""
-    return row.split == "golden" if row.golden is None else row.golden
 
 
 def _in_words(golden: bool) -> str:

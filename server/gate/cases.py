@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from server.dataset import material, splits, teaching
+from server.dataset import material, teaching, worth
 from server.dataset.sample_row import SampleRow
 from server.evaluation import annotated
 from server.evaluation.answers import Case
@@ -40,7 +40,7 @@ def confirmed(view: Sequence[SampleRow], split: str) -> list[SampleRow]:
 def golden(view: Sequence[SampleRow]) -> list[SampleRow]:
     """Confirmed rows of the golden set: those of its walks, and those that a person put in, without those taken out."""
     kept = [row for row in view if row.reviewed and teaching.may_teach(row.ground_truth)]
-    return [row for row in kept if splits.is_golden(row)]
+    return [row for row in kept if worth.is_golden(row)]
 
 
 def held_out(view: Sequence[SampleRow], learnt: Sequence[str] = ()) -> list[SampleRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from sqlalchemy import func, select
 
 from server.admin import nights, waiting
 from server.admin.fleet import FleetDevice
+from server.admin.storage import StorageOutlook
 from server.database import store as db
 from server.database.store import Store
 from server.ingest import counters
 from server.metrics.names import TABLE
 from server.metrics.requests import RequestCounts
+from server.privacy import making_room
 from server.releases.registry import CHAMPION
 from server.review import decisions
 
@@ -34,6 +35,7 @@ class MetricSources:
     devices: Callable[[], Sequence[FleetDevice]]
     broker_reached: Callable[[], bool]
     now_utc: Callable[[], float]
+    outlook: Callable[[], StorageOutlook]
 
 
 class ServerMetrics:
@@ -63,6 +65,7 @@ class _Home(Collector):
         found: dict[str, list[Sample]] = {
             "waycue_broker_up": [((), float(self._sources.broker_reached()))],
             **_counted(self._sources.store, now_utc=self._sources.now_utc()),
+            **_of_space(self._sources),
             **of_devices(self._sources.devices()),
             **_of_nights(self._sources.store),
         }
@@ -74,7 +77,7 @@ class _Home(Collector):
 
 
 def _counted(store: Store, *, now_utc: float) -> dict[str, list[Sample]]:
-    figures, disk = counters.figures(store, now_s=now_utc), shutil.disk_usage(store.home)
+    figures = counters.figures(store, now_s=now_utc)
     with store.reading() as connection:
         corrections = float(waiting.corrections(connection))
         models = float(connection.scalar(select(func.count()).select_from(db.models)) or 0)
@@ -86,8 +89,21 @@ def _counted(store: Store, *, now_utc: float) -> dict[str, list[Sample]]:
         "waycue_quarantined": [((), float(figures.quarantined))],
         "waycue_models": [((), models)],
         "waycue_champion_info": [((champion,), 1.0)] if champion else [],
+    }
+
+
+def _of_space(sources: MetricSources) -> dict[str, list[Sample]]:
+    disk, space = sources.outlook(), making_room.standing(sources.store)
+    growth: list[Sample] = [] if disk.forecast is None else [((), disk.forecast.a_day)]
+    return {
         "waycue_disk_free_bytes": [((), float(disk.free))],
         "waycue_disk_size_bytes": [((), float(disk.total))],
+        "waycue_disk_growth_bytes_a_day": growth,
+        "waycue_disk_full_in_days": [] if disk.days_left is None else [((), disk.days_left)],
+        "waycue_space_announced_moments": [((), float(space.moments))],
+        "waycue_space_announced_bytes": [((), float(space.size_bytes))],
+        "waycue_space_over_bytes": [((), float(space.over_bytes))],
+        "waycue_space_short_bytes": [((), float(space.short_bytes))],
     }
 
 

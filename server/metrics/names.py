@@ -39,6 +39,14 @@ TABLE: Mapping[str, MetricName] = {
     "waycue_champion_info": MetricName("gauge", "1, with the version that devices are offered", ("version",)),
     "waycue_disk_free_bytes": MetricName("gauge", "Free on the disk of the server's home"),
     "waycue_disk_size_bytes": MetricName("gauge", "Size of that disk"),
+    "waycue_disk_growth_bytes_a_day": MetricName("gauge", "What is stored grows by, over the newest four weeks"),
+    "waycue_disk_full_in_days": MetricName(
+        "gauge", "Until devices have to wait, at this rate; none where it does not grow"
+    ),
+    "waycue_space_announced_moments": MetricName("gauge", "Moments that may be deleted for space"),
+    "waycue_space_announced_bytes": MetricName("gauge", "What they come to"),
+    "waycue_space_over_bytes": MetricName("gauge", "Stored beyond the bounds of space"),
+    "waycue_space_short_bytes": MetricName("gauge", "Needed, and nothing that may be deleted was found for it"),
     "waycue_http_requests": MetricName("counter", "Requests to the page", ("route", "method", "status")),
     "waycue_http_request_seconds": MetricName("histogram", "Time of the server for a request", ("route",)),
 }

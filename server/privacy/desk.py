@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
 from server.consent.terms import Consent, Consents
 from server.dataset.sample_row import SampleRow
-from server.privacy import counting, deletion, plans, retention
+from server.privacy import counting, deletion, making_room, plans, retention
 from server.privacy.deletion import DeletionPort
 from server.privacy.plans import DeletionKind, DeletionPlan, PlanCounts
 from server.privacy.proof import Proof
@@ -73,6 +73,10 @@ class PrivacyDesk:
     def announced(self) -> RetentionRound:
         """What will be deleted because of its age."""
         return retention.look(self._port.store, self._settings, self._port.clock.utc_s())
+
+    def room(self, wearers: Collection[str]) -> list[str]:
+        """What may be deleted of these to make room, in sentences."""
+        return making_room.announced_in_words(making_room.standing(self._port.store), wearers)
 
     def plan(self, what: DeletionKind, name: str) -> DeletionPlan:
         """What a deletion would take. Raises: Refused where there is no such thing."""

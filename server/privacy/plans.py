@@ -28,6 +28,8 @@ class DeletionKind(StrEnum):
     WEARER = "wearer"
     AGE = "age"
     """Moments that have reached their age; nobody asked."""
+    SPACE = "space"
+    """Moments that were worth least when space was needed; nobody asked."""
     BLUR = "blur"
     """Only pictures and clips, of which blurred ones have taken the place."""
 

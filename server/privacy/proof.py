@@ -18,7 +18,7 @@ class Proof:
 
     id: int
     what: str
-    """moment, walk, wearer, age or blur."""
+    """moment, walk, wearer, age, space or blur."""
     by: str
     begun_at: float
     ended_at: float

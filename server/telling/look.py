@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.admin import nights, storage, waiting
 from server.admin.fleet import FleetDevice
 from server.admin.nights import FAILED, NightRun
+from server.admin.storage import StorageOutlook
 from server.database.store import Store
 from server.dataset import help_calls
 from server.dataset.help_calls import HelpCall
+from server.privacy import making_room
+from server.privacy.making_room import SpaceStanding
 from server.telling.step import NewsItem, NewsKey, NewsKind
+from shared.plural import several
 
 DAY_S, HELP_S = 86_400.0, 3600.0
 CERTIFICATE_DAYS, AUTHORITY_DAYS = 14.0, 60.0
@@ -29,22 +32,30 @@ class Sights:
     """That wait for review."""
     devices: tuple[FleetDevice, ...]
     last_night: NightRun | None
-    free: int
-    total: int
+    disk: StorageOutlook
+    space: SpaceStanding
     ends: Mapping[str, float]
     """The authority and the release roles → when they end."""
     helps: tuple[HelpCall, ...]
     """That came in the last hour."""
 
 
-def gathered(store: Store, devices: Sequence[FleetDevice], ends: Mapping[str, float], *, now_utc: float) -> Sights:
-    """Raises: OSError, SQLAlchemyError."""
-    disk, runs = shutil.disk_usage(store.home), nights.runs(store.home, store, most=1)
+def gathered(
+    store: Store,
+    devices: Sequence[FleetDevice],
+    ends: Mapping[str, float],
+    *,
+    now_utc: float,
+    disk: StorageOutlook | None = None,
+) -> Sights:
+    """disk: with what the settings say; else as it is. Raises: OSError, SQLAlchemyError."""
+    disk, runs = disk or storage.outlook(store), nights.runs(store.home, store, most=1)
+    space = making_room.standing(store)
     with store.reading() as connection:
         corrections = waiting.corrections(connection)
         helps = help_calls.since(connection, now_utc - HELP_S)
     last = runs[0] if runs else None
-    return Sights(now_utc, corrections, tuple(devices), last, disk.free, disk.total, dict(ends), tuple(helps))
+    return Sights(now_utc, corrections, tuple(devices), last, disk, space, dict(ends), tuple(helps))
 
 
 def items(found: Sights) -> tuple[NewsItem, ...]:
@@ -92,9 +103,20 @@ def _night(found: Sights) -> Iterator[NewsItem]:
 
 
 def _disk(found: Sights) -> Iterator[NewsItem]:
-    if storage.is_nearly_full(found.free, found.total):
-        text = f"The server's disk is nearly full: {found.free / 1e9:.1f} GB are free."
+    disk, space = found.disk, found.space
+    if disk.nearly_full:
+        text = f"The server's disk is nearly full: {disk.free / 1e9:.1f} GB are free."
         yield NewsItem(NewsKey(NewsKind.DISK, ""), text)
+    elif disk.full_soon and disk.days_left is not None:
+        text = f"At this rate the server's disk is full in {storage.days_in_words(disk.days_left)}."
+        yield NewsItem(NewsKey(NewsKind.DISK, "soon"), text)
+    if space.short_bytes:
+        text = f"On the server {space.short_bytes / 1e9:.1f} GB are needed that cannot be made free. The page says why."
+        yield NewsItem(NewsKey(NewsKind.DISK, "short"), text)
+    if space.announced:
+        day, many = space.announced[0].day, several(space.moments, "moment")
+        text = f"From {day} on, {many} may be deleted to make room, {space.unreviewed} of them not reviewed."
+        yield NewsItem(NewsKey(NewsKind.DISK, "space"), text)
 
 
 def _ends(found: Sights) -> Iterator[NewsItem]:

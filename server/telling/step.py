@@ -26,7 +26,7 @@ class NewsKind(StrEnum):
     NIGHT = "night"
     """A night failed, or its model was refused."""
     DISK = "disk"
-    """The server's disk is nearly full."""
+    """The server's disk is nearly full or will be soon, or moments may be deleted to make room."""
     CERTIFICATE = "certificate"
     """A certificate or a signature ends soon."""
     HELP = "help"
@@ -37,7 +37,7 @@ KIND_WORDS = {
     NewsKind.CORRECTION: "a spoken correction waits",
     NewsKind.SILENT: "a device was not heard of for three days",
     NewsKind.NIGHT: "a night failed, or its model was refused",
-    NewsKind.DISK: "the disk is nearly full",
+    NewsKind.DISK: "the disk is nearly full, or room is made",
     NewsKind.CERTIFICATE: "a certificate ends soon",
     NewsKind.HELP: "a wearer asked for help",
 }

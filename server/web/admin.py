@@ -10,7 +10,6 @@ admin_telling    who is told what
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from fastapi.responses import HTMLResponse
 from server.admin import better, charts, health, nights, storage
 from server.admin.charts import AdminChart, ChartBar
 from server.admin.reckoning import ErrorFigures
+from server.privacy import making_room
 from server.review import coverage, figures, patterns
 from server.review.coverage import Coverage
 from server.web import admin_devices, admin_metrics, admin_models, admin_nights, admin_settings, admin_telling
@@ -92,8 +92,7 @@ def _add_dataset(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
     @routes.get("/storage")
     def stored() -> HTMLResponse:
         known = desk.reckoned.get("storage")
-        home, days = desk.watched.store.home, storage.days(desk.watched.store)
-        parts, disk = known.value or {}, shutil.disk_usage(home)
+        store, parts, disk = desk.watched.store, known.value or {}, desk.watched.outlook()
         bars = [
             ChartBar(name, float(used), 0.0, size(used)) for name, used in sorted(parts.items(), key=lambda p: -p[1])
         ]
@@ -106,10 +105,10 @@ def _add_dataset(routes: APIRouter, pages: PageRenderer, desk: AdminDesk) -> Non
             used=size(sum(parts.values())),
             free=size(disk.free),
             total=size(disk.total),
-            nearly_full=storage.is_nearly_full(disk.free, disk.total),
-            forecast=storage.forecast(days),
-            days=len(days),
-            size=size,
+            nearly_full=disk.nearly_full,
+            forecast=storage.in_words(disk.forecast),
+            bounded=desk.watched.space.bounded,
+            space=making_room.in_words(making_room.standing(store), desk.watched.space),
         )
 
 

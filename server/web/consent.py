@@ -121,7 +121,7 @@ def _wearers(pages: PageRenderer, desk: PrivacyDesk) -> APIRouter:
         return pages.render(
             "wearers.html",
             wearers=[(one, terms.in_words(one.consent), quote(one.name, safe="")) for one in listed],
-            soon=retention.in_words(retention.RetentionRound(announced=tuple(soon))),
+            soon=retention.in_words(retention.RetentionRound(announced=tuple(soon))) + desk.room(names),
         )
 
     @routes.get("/wearers/{name:path}")

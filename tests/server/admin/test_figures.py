@@ -170,6 +170,15 @@ def test_health_says_the_most_urgent_first_and_what_to_do() -> None:
     assert "not heard of for 4 days" in " ".join(line.text for line in lines)
 
 
+def test_a_disk_that_will_be_full_and_room_that_cannot_be_made_are_told() -> None:
+    lines = health.lines(replace(WELL, full_in_days=9.4, space=("1 GB is needed.",)))
+    said = {line.about: (line.level, line.text) for line in lines}
+    assert said["Disk"][0] is HealthLevel.SOON
+    assert said["Disk"][1].endswith("At this rate it is full in 9 days.")
+    assert said["Space"] == (HealthLevel.SOON, "1 GB is needed.")
+    assert storage.days_in_words(0.4) == "less than a day"
+
+
 def test_a_server_that_is_well_says_so() -> None:
     night = NightRun(4, NOW - DAY_S, NOW, "", "", "refused", "n4", ("worse",))
     assert health.worst(health.lines(replace(WELL, nights=(night,)))) is HealthLevel.WELL

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.admin.fleet import FleetDevice
 from server.admin.nights import NightRecord
+from server.admin.storage import StorageForecast, StorageOutlook
 from server.metrics.collected import MetricSources, ServerMetrics
 from server.metrics.names import TABLE
 from server.metrics.settings import MetricsSection, token_of
@@ -44,7 +45,9 @@ def house(memory_path: Path) -> Iterator[House]:
 
 def scraped(house: House, devices: Sequence[FleetDevice] = DEVICES) -> dict[str, list[Any]]:
     """Name of a family → its samples, read back by Prometheus' own parser."""
-    metrics = ServerMetrics(MetricSources(house.store, lambda: devices, lambda: True, house.clock.utc_s))
+    disk = StorageOutlook(10**9, 10**10, StorageForecast(10**8, 10.0))
+    sources = MetricSources(house.store, lambda: devices, lambda: True, house.clock.utc_s, lambda: disk)
+    metrics = ServerMetrics(sources)
     metrics.requests.add("/moments/{sample_id}", "GET", 200, 0.012)
     metrics.requests.add("other", "BREW", 418, 0.001)
     families = text_string_to_metric_families(metrics.text().decode())

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +20,11 @@ from aiosmtpd.controller import Controller
 
 from server.admin.fleet import FleetDevice
 from server.admin.nights import NightRecord
+from server.admin.storage import StorageForecast, StorageOutlook
 from server.broker.child import free_port
+from server.consent.settings import ConsentSettings
+from server.privacy import deletion, making_room
+from server.privacy.space_settings import SpaceSettings
 from server.telling import look, loop, people, send
 from server.telling.loop import Telling
 from server.telling.people import PersonTold
@@ -157,6 +163,26 @@ def test_what_holds_is_found_in_the_home_and_says_nothing_of_a_wearer(house: Hou
     }
     everything = " ".join(item.text for item in look.items(found))
     assert not any(word in everything for word in ("Ada", "shop", "cone", "walk-1"))
+
+
+def test_a_disk_that_fills_up_and_what_goes_for_it_are_told_without_names(house: House) -> None:
+    seed(house)
+    port = deletion.port_of(house.home, house.store, house.dataset, house.clock, house.merge)
+    tight = SpaceSettings(dataset_most_gb=1e-9, unreviewed=True)
+    making_room.run(port, tight, ConsentSettings(), 0.0)
+    disk = StorageOutlook(10**12, 10**12, StorageForecast(10**9, 9.0), warn_days=14)
+    found = look.gathered(house.store, [], {}, now_utc=house.clock.utc_s(), disk=disk)
+    said = {item.key.about: item.text for item in look.items(found) if item.key.kind is NewsKind.DISK}
+    assert said["soon"] == "At this rate the server's disk is full in 9 days."
+    assert re.fullmatch(
+        r"From [\d-]+ on, 4 moments may be deleted to make room, 4 of them not reviewed.", said["space"]
+    )
+    assert "Ada" not in " ".join(said.values())
+    making_room.run(port, replace(tight, unreviewed=False), ConsentSettings(), 0.0)
+    found = look.gathered(house.store, [], {}, now_utc=house.clock.utc_s(), disk=replace(disk, warn_days=7))
+    said = {item.key.about: item.text for item in look.items(found) if item.key.kind is NewsKind.DISK}
+    assert "soon" not in said
+    assert "cannot be made free" in said["short"]
 
 
 @pytest.mark.parametrize(

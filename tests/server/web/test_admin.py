@@ -15,9 +15,10 @@ from server import config as server_config
 from server.admin import nights
 from server.consent.settings import ConsentSettings
 from server.identity.authority import Authority
-from server.privacy import deletion
+from server.privacy import deletion, making_room
 from server.privacy.blurring import PeopleFinder
 from server.privacy.desk import PrivacyDesk
+from server.privacy.space_settings import SpaceSettings
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from server.telling import people
@@ -36,6 +37,7 @@ NOW_S = 1_795_200_000.0
 PAGES = (
     "", "/progress", "/models", "/models/m1", "/models/m2", "/nights", "/devices", "/devices/pi-1", "/coverage",
     "/errors", "/storage", "/telling", "/settings", "/settings/learn", "/settings/broker", "/settings/budget",
+    "/settings/space",
 )  # fmt: skip
 GATE = {
     "verdict": "promoted",
@@ -217,6 +219,21 @@ def test_settings_keep_their_comments_are_checked_and_say_when_to_restart(site: 
     assert site.post("/settings/enrol", ("announce", "false"), ("seen", again[1])).status == 303
     assert "Restart needed for enrol.announce" in site.text("/settings")
     assert site.post("/settings/nothing", ("seen", "x")).status == 404
+
+
+def test_what_goes_to_make_room_is_announced_to_admins_and_to_whom_it_concerns(site: AdminSite) -> None:
+    port = deletion.port_of(site.house.home, site.house.store, site.house.dataset, site.house.clock, site.house.merge)
+    assert "the settings have no bound under space" in site.text("/storage")
+    making_room.run(port, SpaceSettings(dataset_most_gb=1e-9), ConsentSettings(), 0.0)
+    try:
+        assert "cannot be made free: nothing more may go" in site.text("/storage")
+        assert "cannot be made free" in site.text(), "the overview has it, too"
+        making_room.run(port, SpaceSettings(dataset_most_gb=1e-9, unreviewed=True), ConsentSettings(), 0.0)
+        assert re.search(r"moments .* may be deleted from [\d-]+ on, where space is needed then", site.text("/storage"))
+        assert "where space is needed then" in ask(f"{site.url}/wearers").text
+    finally:
+        making_room.run(port, SpaceSettings(), ConsentSettings(), 0.0)
+    assert "where space is needed then" not in ask(f"{site.url}/wearers").text
 
 
 def test_people_are_added_tested_and_removed_and_their_addresses_never_shown(site: AdminSite) -> None:
