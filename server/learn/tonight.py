@@ -37,7 +37,8 @@ from shared.clock import Clock
 from shared.errors import Transient, WaycueError
 
 _NO_MEMORY = re.compile(
-    r"(?i)out of memory|(can't|failed to|cannot) allocate memory|not enough memory|bad_alloc|^Failed to serialize proto$"
+    r"(?i)out of memory|(can't|failed to|cannot) allocate memory|not enough memory|bad_alloc"
+    r"|^failed to serialize proto$"
 )
 """The last is protobuf's, of a graph for which there was no room; one of over 2 GB is said otherwise."""
 FULL_BYTES = 64 * 1024 * 1024
