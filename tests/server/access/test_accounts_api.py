@@ -50,6 +50,15 @@ def test_a_program_lets_somebody_in_changes_and_removes_them(site: Town) -> None
     ]
 
 
+def test_a_list_of_nobody_lets_somebody_see_nobody_s_moments_and_not_everybody_s(site: Town) -> None:
+    ana, carl = program(site), site.id_of("Carl")
+    before = site.access.accounts.named("Carl").person.wearers
+    assert before
+    for path in ("/api/accounts", f"/api/accounts/{carl}/allow"):
+        assert ana.post(path, json={"role": "caregiver", "wearers": []}).status_code == 422
+    assert site.access.accounts.named("Carl").person.wearers == before
+
+
 @pytest.mark.parametrize("control", ["on", "off"])
 def test_who_is_switched_off_is_let_in_by_nothing_until_they_are_switched_on(
     control: str, site: Town, monkeypatch: pytest.MonkeyPatch
