@@ -214,9 +214,21 @@ def test_the_copy_goes_with_the_first_thing_that_is_erased(old: Path) -> None:
     assert not [path.name for path in old.rglob("*") if path.is_file() and WORDS in readable(path)]
 
 
-def test_a_row_that_is_no_json_stays_for_a_check_to_name(old: Path) -> None:
+def test_room_that_a_copy_cut_off_had_taken_counts_as_room(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it copies, of a disk that just holds it: the next start must not ask for room that is its own."""
+    left = (old / packing.COPY_NAME).with_suffix(".part")
+    left.write_bytes(bytes((old / db.DATABASE_NAME).stat().st_size))
+    room = 2 * left.stat().st_size
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: SimpleNamespace(free=room - (left.stat().st_size if left.exists() else 0))
+    )
+    whole_after_open(old)
+
+
+@pytest.mark.parametrize("torn", ["'{torn'", "'[1]'", "'null'", "CAST(x'7b2261223a22ff227d' AS TEXT)"])
+def test_a_row_that_is_no_body_stays_for_a_check_to_name(old: Path, torn: str) -> None:
     with closing(sqlite3.connect(old / db.DATABASE_NAME)) as connection, connection:
-        connection.execute("UPDATE records SET body = '{torn' WHERE kind = 'correction'")
+        connection.execute(f"UPDATE records SET body = {torn} WHERE kind = 'correction'")  # noqa: S608
     db.open_store(old).close()
     assert [finding.what for finding in check(old, ManualClock()).findings] == ["body damaged"]
     assert check(old, ManualClock(), repair=True).well
