@@ -7,9 +7,8 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +24,9 @@ from server.telling.settings import TellingSection
 from server.telling.step import NewsItem, NewsKey, NewsKind
 from server.telling.webpush import PLAIN_MOST, PushSubscription
 from shared.errors import ConfigError, Refused
-from tests.server.access.people import PEOPLE, Town, town
+from tests.server.access.people import PEOPLE, Town
 from tests.server.dataset.moments import moment, sound, spoken
-from tests.server.telling.push_services import PushService, claims_of, push_service
+from tests.server.telling.push_services import PushService, claims_of
 
 NIGHT = NewsItem(NewsKey(NewsKind.NIGHT, "7"), "The last night failed.")
 HELP_OF_ADA = NewsItem(NewsKey(NewsKind.HELP, "h1"), "The wearer of pi-1 asked for help.", wearer="Ada")
@@ -44,18 +43,6 @@ VECTOR = {
     ),
 }
 """RFC 8291, section 5 and appendix A."""
-
-
-@pytest.fixture
-def site(memory_path: Path) -> Iterator[Town]:
-    with town(memory_path) as made:
-        yield made
-
-
-@pytest.fixture
-def service() -> Iterator[PushService]:
-    with push_service() as running:
-        yield running
 
 
 def way(site: Town, service: PushService) -> PushWay:
