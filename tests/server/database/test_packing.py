@@ -25,7 +25,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import atomic
 from shared.clock import ManualClock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, Transient
 from shared.messages import EraseRecord
 from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, moment, sound, spoken
@@ -200,6 +200,17 @@ def test_a_disk_without_room_is_told_before_anything_changes(old: Path, monkeypa
         db.open_store(old)
     assert (old / db.DATABASE_NAME).read_bytes() == before
     monkeypatch.undo()
+    whole_after_open(old)
+
+
+def test_a_database_that_another_holds_is_told_in_words_and_brought_up_to_date_later(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "BUSY_TIMEOUT_S", 0.05)
+    with closing(sqlite3.connect(old / db.DATABASE_NAME)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Transient, match="locked"):
+            db.open_store(old)
     whole_after_open(old)
 
 
