@@ -93,6 +93,7 @@ class Accounts:
         with self._store.writing() as connection:
             if role is not Role.ADMIN:
                 _keep_an_admin(connection, account_id)
+                _end_invitations(connection, account_id)
             values = {"role": role.value, "wearers": to_json(wearers)}
             connection.execute(update(tables.accounts).where(tables.accounts.c.id == account_id).values(**values))
 
@@ -102,6 +103,7 @@ class Accounts:
         with self._store.writing() as connection:
             if off:
                 _keep_an_admin(connection, account_id)
+                _end_invitations(connection, account_id)
                 connection.execute(delete(sessions).where(sessions.c.account == account_id))
             connection.execute(update(table).where(table.c.id == account_id).values(disabled=off))
 
@@ -112,6 +114,7 @@ class Accounts:
         """
         with self._store.writing() as connection:
             _keep_an_admin(connection, account_id)
+            _end_invitations(connection, account_id)
             for table in _OWNED:
                 connection.execute(delete(table).where(table.c.account == account_id))
             connection.execute(delete(tables.accounts).where(tables.accounts.c.id == account_id))
@@ -211,3 +214,10 @@ def _keep_an_admin(connection: Connection, account_id: int) -> None:
     others = connection.execute(select(table.role, table.disabled).where(table.id != account_id)).all()
     if others and not any(role == Role.ADMIN.value and not disabled for role, disabled in others):
         raise Refused("This is the last admin.", hint="Make another one first.")
+
+
+def _end_invitations(connection: Connection, account_id: int) -> None:
+    """End the links that somebody made: with one of an admin's they would let themselves in again."""
+    table = tables.invitations
+    name = select(tables.accounts.c.name).where(tables.accounts.c.id == account_id).scalar_subquery()
+    connection.execute(delete(table).where(table.c.made_by == name))

@@ -23,6 +23,7 @@ from sqlalchemy import func, select
 from server.admin import reckoning
 from server.admin.reckoning import Inputs
 from server.consent.tables import consents
+from server.database import store as db
 from server.database.store import Store
 from server.review import order
 from shared.clock import Clock
@@ -124,11 +125,13 @@ class Reckoned:
             return sum(order.counts(connection).values()) <= self._few
 
     def _stamp(self) -> _Stamp:
-        """Another one where figures may have changed: the log, what wearers agreed to, the registered versions. The
-        first of it changes where the log was written anew."""
+        """Another one where figures may have changed: what was erased, the log, what wearers agreed to, the registered
+        versions. One of the first two changes where the log was written anew: a new file may get an old one's number,
+        and what is erased counts only once it is gone."""
         with self._store.reading() as connection:
             answer = connection.execute(select(func.max(consents.c.id))).scalar() or 0
-        found: list[int] = []
+            erased = connection.execute(select(func.count()).select_from(db.erasures)).scalar() or 0
+        found = [int(erased)]
         for path in (self._log, self._store.home / "models"):
             try:
                 stat = path.stat()
@@ -138,7 +141,7 @@ class Reckoned:
         return (*found, int(answer))
 
     def _forget_rewritten(self, stamp: _Stamp) -> None:
-        self._known = {key: known for key, known in self._known.items() if known.stamp[0] == stamp[0]}
+        self._known = {key: known for key, known in self._known.items() if known.stamp[:2] == stamp[:2]}
 
     def _want(self, key: _Key) -> None:
         """Have it worked out, after what is wanted already."""
@@ -167,13 +170,18 @@ class Reckoned:
                     self._known.pop(next(iter(self._known)))
 
     def _reckon(self, key: _Key) -> _Known:
-        began_s, stamp, as_of_utc = self._clock.monotonic_s(), self._stamp(), self._clock.utc_s()
+        began_s, as_of_utc = self._clock.monotonic_s(), self._clock.utc_s()
+        stamp: _Stamp = ()
         value, trouble = None, ""
         try:
+            stamp = self._stamp()
             value = self._asked(key)
         except (OSError, msgspec.MsgspecError, RuntimeError) as error:
             if not self._closed:
                 logger.error("The figures %s could not be worked out: %s", key[0], error)
+            trouble = FAILED
+        except Exception:  # the thread's top: without it nothing would be worked out any more
+            logger.exception("The figures %s could not be worked out.", key[0])
             trouble = FAILED
         now_s = self._clock.monotonic_s()
         return _Known(value, stamp, as_of_utc, now_s + max(LEAST_WAIT_S, WAIT_SHARE * (now_s - began_s)), trouble)

@@ -62,6 +62,9 @@ def _add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("--kind", action="append", choices=tuple(map(str, NewsKind)), help=kind_help)
     add.add_argument("--quiet", default="", metavar="HH:MM-HH:MM", help="when they are not, but for a call for help")
     add.add_argument("--zone", default="UTC", metavar="ZONE", help="where their clock is: Europe/Berlin (UTC)")
+    whose_help = "whose calls for help they are told of; may be given again (all wearers')"
+    add.add_argument("--wearer", action="append", metavar="NAME", help=whose_help)
+    add.add_argument("--help-waits", action="store_true", help="a call for help waits for the end of quiet hours, too")
     cool_help = "the same is told again after so many hours (12)"
     add.add_argument("--cool-down", type=float, default=12.0, metavar="HOURS", help=cool_help)
     add.set_defaults(run=_add)
@@ -82,6 +85,8 @@ def _list(options: argparse.Namespace) -> int:
             "quiet": person.quiet,
             "zone": person.zone,
             "cool_down_h": person.cool_down_h,
+            "wearers": list(person.wearers),
+            "help_in_quiet": person.help_in_quiet,
             "told_at_s": max(times, default=None),
             "failures": told.failures.get(name, 0),
         }
@@ -98,9 +103,11 @@ def _list(options: argparse.Namespace) -> int:
 
 def _in_words(row: dict[str, Any]) -> list[str]:
     last = "nothing was told yet" if row["told_at_s"] is None else f"last told {when(row['told_at_s'])}"
-    quiet = f", not from {row['quiet'].replace('-', ' to ')} ({row['zone']})" if row["quiet"] else ""
+    but = ", but for calls for help" if row["help_in_quiet"] else ""
+    quiet = f", not from {row['quiet'].replace('-', ' to ')} ({row['zone']}{but})" if row["quiet"] else ""
     lines = [f"{row['name']}: by {', '.join(row['services'])}; {last}"]
     lines += [f"  {KIND_WORDS[kind]}" for kind in row["kinds"]]
+    lines += [f"  calls for help of {', '.join(row['wearers'])} alone"] if row["wearers"] else []
     lines.append(f"  the same again after {row['cool_down_h']:g} h{quiet}")
     if row["failures"]:
         again = f"Try: waycue-server telling test {row['name']}"
@@ -117,7 +124,15 @@ def _add(options: argparse.Namespace) -> int:
         print("Addresses, one a line, then Ctrl-D:", file=sys.stderr)
     text = options.source.read_text(encoding="utf-8") if options.source else sys.stdin.read()
     urls = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    person = PersonTold(urls, tuple(options.kind or ()), options.quiet, options.zone, options.cool_down)
+    person = PersonTold(
+        urls,
+        tuple(options.kind or ()),
+        options.quiet,
+        options.zone,
+        options.cool_down,
+        tuple(options.wearer or ()),
+        help_in_quiet=not options.help_waits,
+    )
     people.check(options.name, person)
     send.check(urls)
     people.put(home, options.name, person)

@@ -53,6 +53,8 @@ def keep_copy(database: Path) -> None:
     with _opened(database) as connection:
         if not _is_old(connection):
             return
+        new = (database.parent / COPY_NAME).with_suffix(".part")
+        new.unlink(missing_ok=True)  # of a copy that was cut off: what it had taken is room
         size = database.stat().st_size
         free = shutil.disk_usage(database.parent).free
         if free < 2 * size:
@@ -61,7 +63,7 @@ def keep_copy(database: Path) -> None:
                 f" and {database.parent} has {free / 1e9:.1f} GB free.",
                 hint="Make room, and start again. Nothing was changed.",
             )
-        _copy(connection, database.parent / COPY_NAME)
+        _copy(connection, new)
 
 
 def _is_old(connection: sqlite3.Connection) -> bool:
@@ -72,9 +74,8 @@ def _is_old(connection: sqlite3.Connection) -> bool:
     return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in _COLUMNS)  # noqa: S608
 
 
-def _copy(connection: sqlite3.Connection, target: Path) -> None:
-    tell, new = _teller(), target.with_suffix(".part")
-    new.unlink(missing_ok=True)
+def _copy(connection: sqlite3.Connection, new: Path) -> None:
+    tell, target = _teller(), new.with_name(COPY_NAME)
     new.touch(mode=0o600)
     connection.execute("BEGIN")  # one view of it, whoever writes meanwhile
     connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
@@ -99,6 +100,7 @@ def forget_copy(home: Path) -> None:
 def bring_up(database: Path) -> None:
     """Pack and shrink what is not yet. Raises: sqlite3.Error."""
     with _opened(database) as connection:
+        connection.text_factory = bytes  # of a damaged text not every byte is UTF-8
         version = _version(connection)
         if version < PACKED:
             packed = _pack_all(connection)
@@ -132,7 +134,8 @@ def _pack_all(connection: sqlite3.Connection) -> int:
 
 
 def _packing(connection: sqlite3.Connection, table: str) -> Iterator[int]:
-    """Pack the rows of a table that are plain text; how many at a time. What is no JSON stays as it is."""
+    """Pack the rows of a table that are plain text; how many at a time. What is no body keeps its bytes, as a blob that
+    cannot be read: a check names it."""
     bodies, said = _COLUMNS[table]
     listed, last = ", ".join(bodies), -1
     some = f"SELECT rowid, {listed} FROM {table} WHERE rowid > ? AND typeof({bodies[0]}) = 'text'"  # noqa: S608
@@ -140,7 +143,7 @@ def _packing(connection: sqlite3.Connection, table: str) -> Iterator[int]:
     while rows := connection.execute(f"{some} ORDER BY rowid LIMIT {_AT_ONCE}", (last,)).fetchall():
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.executemany(change, filter(None, (_packed(row, said) for row in rows)))
+            connection.executemany(change, [_packed(row, said) for row in rows])
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -149,14 +152,21 @@ def _packing(connection: sqlite3.Connection, table: str) -> Iterator[int]:
         yield len(rows)
 
 
-def _packed(row: Sequence[Any], said: Sequence[str]) -> tuple[Any, ...] | None:
-    """The values of the row's change; None where it cannot be read."""
+def _packed(row: Sequence[Any], said: Sequence[str]) -> tuple[Any, ...]:
+    """The values of the row's change."""
     number, *texts = row
+    bodies = [_body(text) for text in texts]
+    packed = (text if body is None else pack(to_text(body)) for text, body in zip(texts, bodies, strict=True))
+    return (*packed, *(_said(bodies[0] or {}, name) for name in said), number)
+
+
+def _body(text: bytes) -> dict[str, Any] | None:
+    """None where it cannot be read."""
     try:
-        values = [json.loads(text) for text in texts]
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return (*(pack(to_text(value)) for value in values), *(_said(values[0], name) for name in said), number)
+    return value if isinstance(value, dict) else None
 
 
 def _said(body: Mapping[str, Any], name: str) -> str:

@@ -49,7 +49,7 @@ from sqlalchemy.pool import QueuePool
 from server.database import bodies, packing
 from server.database.bodies import Body
 from shared import atomic, file_lock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, Transient
 
 DATABASE_NAME = "waycue.sqlite"
 BUSY_TIMEOUT_S = 30  # a retrain's view or a migration may hold the write lock for seconds, never for half a minute
@@ -544,7 +544,7 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     """Open the database of `home` and bring its tables up to date.
 
     raises: ConfigError where there is no database and `create` is false, or where it is damaged, or newer than this
-    software.
+    software; Transient where it is busy, or the disk full or failing
     """
     database = home / DATABASE_NAME
     if not create and not database.exists():
@@ -564,8 +564,11 @@ def open_store(home: Path, *, create: bool = True) -> Store:
 
                 migrate(engine, MIGRATIONS)
             packing.bring_up(database)
-        except (OperationalError, sqlite3.OperationalError):
-            raise  # busy, or the disk: not the file's fault
+        except (OperationalError, sqlite3.OperationalError) as error:  # not the file's fault
+            raise Transient(
+                f"The database {database} could not be opened ({getattr(error, 'orig', error)}).",
+                hint="See whether the disk has room and is well, and try again. An update goes on where it stopped.",
+            ) from None
         except (DatabaseError, sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the last of a damaged message
             raise ConfigError(
                 f"The database {database} is damaged ({getattr(error, 'orig', error)}).",

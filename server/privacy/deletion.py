@@ -26,7 +26,7 @@ from server.consent.settings import ConsentSettings
 from server.consent.tables import deletions
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import derived, erasing, feature_cache, record_log, row_log, view, wishes
+from server.dataset import derived, erasing, feature_cache, help_calls, record_log, row_log, view, wishes
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.privacy import exports, leftovers, models, plans
@@ -210,12 +210,13 @@ def _acts(connection: Connection, work: _Work) -> None:
 
 
 def _walks(connection: Connection, work: _Work) -> None:
-    """Walks of which nothing is left."""
-    table = db.walks
-    for some in wishes.in_pieces(work.plan.walks):
+    """Walks of which nothing is left, with the calls for help on them."""
+    table, plan = db.walks, work.plan
+    for some in wishes.in_pieces({*plan.walks, *([plan.name] if plan.what is DeletionKind.WALK else [])}):
         used = set(connection.execute(select(db.samples.c.walk_id).where(db.samples.c.walk_id.in_(some))).scalars())
         gone = [walk for walk in some if walk not in used]
         work.rows["walks"] += connection.execute(delete(table).where(table.c.walk_id.in_(gone))).rowcount
+        work.rows[db.help_calls.name] += help_calls.forget_walks(connection, gone)
 
 
 def _rest(port: DeletionPort, work: _Work) -> None:

@@ -24,7 +24,7 @@ from server.consent.tables import expiries
 from server.consent.terms import Consents
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import wishes
+from server.dataset import help_calls, wishes
 from server.privacy import deletion, plans
 from server.privacy.deletion import DeletionPort
 from server.privacy.plans import DeletionKind
@@ -134,6 +134,7 @@ def run(port: DeletionPort, settings: ConsentSettings) -> list[Proof]:
     with port.store.writing() as connection:
         found = _look(connection, settings, now_s)
         fresh = _announce(connection, found)
+        help_calls.forget_old(connection, now_s=now_s)
     if fresh:
         told = "; ".join(in_words(RetentionRound(announced=tuple(fresh))))
         logger.warning("Announced: %s", told)

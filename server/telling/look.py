@@ -131,7 +131,7 @@ def _left(seconds: float) -> str:
 
 def _helps(found: Sights) -> Iterator[NewsItem]:
     for call in found.helps:
-        key = NewsKey(NewsKind.HELP, call.call_id)
+        key = NewsKey(NewsKind.HELP, call.key)
         yield NewsItem(key, f"The wearer of {call.device} asked for help{_age(call, found.now_utc)}.", call.wearer)
 
 

@@ -19,7 +19,6 @@ from server.telling.browsers import PushPerson
 from server.telling.people import PersonTold
 from server.telling.push import PushWay
 from server.telling.step import (
-    URGENT,
     Delivered,
     LookedAround,
     NewsItem,
@@ -127,9 +126,8 @@ class Telling:
         return len(failed) < len(person.urls)
 
     def _pushes(self, person: PushPerson, letter: NewsLetter) -> bool:
-        urgent = any(key.kind in URGENT for key in letter.keys)
         try:
-            return self.push is not None and self.push.send(person, letter.lines, urgent=urgent)
+            return self.push is not None and self.push.send(person, letter.lines, urgent=letter.is_urgent)
         except (ConfigError, OSError) as error:
             logger.error("Nobody is told by web push: %s", error)
             return False

@@ -7,8 +7,10 @@ wearer of their own corrections.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from server.access import visible
@@ -24,8 +26,11 @@ from server.telling.step import NewsItem, NewsKind, Recipient
 from server.telling.webpush import PLAIN_MOST, PushOutcome, PushSender, PushSubscription
 from shared.clock import Clock
 from shared.errors import Refused
+from shared.token_bucket import RateLimiter
 
 TITLE = "waycue"
+TESTS = 5
+"""Of one person, a minute: a request waits while one goes out."""
 
 
 class PushWay:
@@ -35,6 +40,7 @@ class PushWay:
         self._home, self._store, self._clock, self._section = home, store, clock, section
         self._consents = NewestConsents(store)
         self.browsers = PushBrowsers(store, clock)
+        self._tests, self._lock = RateLimiter(rate_per_s=TESTS / 60.0, capacity=TESTS), threading.Lock()
 
     @property
     def is_on(self) -> bool:
@@ -77,22 +83,40 @@ class PushWay:
         ConfigError, OSError."""
         contact = self._section.push_contact or (self._section.link if _is_https(self._section.link) else "")
         sender = PushSender(vapid.private_key(self._home), contact, self._clock.utc_s())
-        outcomes = []
-        for browser in one.browsers:
-            outcome = webpush.post(browser.subscription, payload(lines), sender, urgent=urgent)
+        to = [browser.subscription for browser in one.browsers]
+        outcomes = _posted(to, partial(webpush.post, plain=payload(lines), sender=sender, urgent=urgent))
+        for subscription, outcome in zip(to, outcomes, strict=True):
             if outcome is PushOutcome.GONE:
-                self.browsers.drop(browser.subscription)
-            outcomes.append(outcome)
+                self.browsers.drop(subscription)
         return PushOutcome.TAKEN in outcomes or PushOutcome.FAILED not in outcomes
 
     def test(self, account_id: int, person: Person, text: str) -> None:
         """Send somebody a test. Raises: Refused, ConfigError, OSError."""
+        with self._lock:
+            if not self._tests.allows(str(account_id), self._clock.monotonic_s()):
+                raise Refused("You have sent some tests just now.", hint="Wait a minute.")
         one = PushPerson(account_id, person, PersonTold(), self.browsers.of(account_id))
         if not one.browsers:
             raise Refused("No browser of yours is told anything.", hint="Press the button above in one first.")
         taken = self.send(one, [text])
         if not taken or not self.browsers.of(account_id):
             raise Refused("No browser of yours could be reached.", hint="See the server's log, or begin anew here.")
+
+
+def _posted(to: Sequence[PushSubscription], post: Callable[[PushSubscription], PushOutcome]) -> Sequence[PushOutcome]:
+    """All at once: a service that does not answer must not keep a call for help from the others. The end of the server
+    waits for none of them."""
+    outcomes = [PushOutcome.FAILED] * len(to)
+
+    def send(at: int) -> None:
+        outcomes[at] = post(to[at])
+
+    threads = [threading.Thread(target=send, args=(at,), name="web push", daemon=True) for at in range(len(to))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
 
 
 def cares_for(person: Person, wearer: str) -> bool:

@@ -89,6 +89,10 @@ class NewsLetter:
     keys: tuple[NewsKey, ...]
     lines: tuple[str, ...]
 
+    @property
+    def is_urgent(self) -> bool:
+        return any(key.kind in URGENT for key in self.keys)
+
 
 @dataclass(frozen=True, slots=True)
 class ToldSoFar:
@@ -131,7 +135,8 @@ def step(state: ToldSoFar, event: TellingEvent, now_utc: float) -> tuple[ToldSoF
     match event:
         case LookedAround(items, people):
             letters = (_letter(state, items, person, now_utc) for person in people)
-            return _forget(state, items, people, now_utc), tuple(letter for letter in letters if letter.keys)
+            some = sorted((letter for letter in letters if letter.keys), key=lambda letter: not letter.is_urgent)
+            return _forget(state, items, people, now_utc), tuple(some)
         case Delivered(letter):
             told = {**state.at_utc, **{(letter.person, key): now_utc for key in letter.keys}}
             return ToldSoFar(
@@ -139,12 +144,11 @@ def step(state: ToldSoFar, event: TellingEvent, now_utc: float) -> tuple[ToldSoF
             ), ()
         case Undelivered(letter):
             count = state.failures.get(letter.person, 0) + 1
-            wait_s = exponential_s(count - 1, base_s=RETRY_FIRST_S, max_s=RETRY_MOST_S)
             return (
                 replace(
                     state,
                     failures={**state.failures, letter.person: count},
-                    not_before_utc={**state.not_before_utc, letter.person: now_utc + wait_s},
+                    not_before_utc={**state.not_before_utc, letter.person: now_utc + _wait_s(count)},
                 ),
                 (),
             )
@@ -153,15 +157,23 @@ def step(state: ToldSoFar, event: TellingEvent, now_utc: float) -> tuple[ToldSoF
 
 
 def _letter(state: ToldSoFar, items: Iterable[NewsItem], person: Recipient, now_utc: float) -> NewsLetter:
-    """Everything new in one message; without keys where there is nothing to send."""
-    if now_utc < state.not_before_utc.get(person.name, 0.0):
+    """Everything new in one message; without keys where there is nothing to send. To who could not be reached what is
+    urgent is tried every minute all the same: the network may be back."""
+    not_before_utc, failures = state.not_before_utc.get(person.name, 0.0), state.failures.get(person.name, 1)
+    waits = now_utc < not_before_utc
+    if waits and now_utc < not_before_utc - _wait_s(failures) + RETRY_FIRST_S:
         return NewsLetter(person.name, (), ())
     quiet, seen = is_quiet(person, now_utc), items if person.sees is None else person.sees
-    new = [item for item in seen if _is_due(state, item.key, person, now_utc, quiet=quiet)]
+    now = (item for item in seen if item.key.kind in URGENT or not waits)
+    new = [item for item in now if _is_due(state, item.key, person, now_utc, quiet=quiet)]
     lines = [item.text for item in new[:LINES_MOST]]
     if len(new) > LINES_MOST:
         lines.append(f"And {len(new) - LINES_MOST} more.")
     return NewsLetter(person.name, tuple(item.key for item in new), tuple(lines))
+
+
+def _wait_s(failures: int) -> float:
+    return exponential_s(failures - 1, base_s=RETRY_FIRST_S, max_s=RETRY_MOST_S)
 
 
 def _is_due(state: ToldSoFar, key: NewsKey, person: Recipient, now_utc: float, *, quiet: bool) -> bool:

@@ -42,12 +42,12 @@ class RoleRequest(BaseModel):
     model_config = _STRICT
 
     role: Role
-    wearers: list[Named] | None = Field(None, max_length=MOST_WEARERS)
-    """Whose moments they may see; null = all wearers'."""
+    wearers: list[Named] | None = Field(None, min_length=1, max_length=MOST_WEARERS)
+    """Whose moments they may see; null = all wearers', so no list is empty: nobody's is not everybody's."""
 
     @property
     def whose(self) -> Wearers:
-        return None if self.wearers is None else frozenset(self.wearers) or None
+        return None if self.wearers is None else frozenset(self.wearers)
 
 
 class InviteRequest(RoleRequest):

@@ -14,10 +14,14 @@ from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.consent import register
 from server.consent.register import ConsentAnswer
+from server.consent.settings import ConsentSettings
 from server.consent.terms import NOTHING
 from server.dataset import help_calls
 from server.ingest import decode
 from server.ingest.ingest import Ingest
+from server.privacy import deletion, retention
+from server.review import decisions
+from server.review.decisions import ReviewDecision
 from server.telling import look, people
 from server.telling.loop import Telling, TellingWays
 from server.telling.people import PersonTold
@@ -125,3 +129,70 @@ def test_a_call_needs_no_consent_is_taken_once_and_forgotten_after_a_week(house:
     with house.store.reading() as connection:
         (late,) = help_calls.since(connection, 0.0)
         assert (late.call_id, late.asked_at) == ("pi-1-b00t-h002", None)
+
+
+def call(number: int, device: str = "pi-1", walk: str = "pi-1-b00t") -> HelpRecord:
+    return HelpRecord(f"{walk}-h{number:03d}", device, NOW, clock_synced=False)
+
+
+def heard(house: House) -> list[tuple[str, str]]:
+    """(device, whose call it is) of each call of the last hour"""
+    with house.store.reading() as connection:
+        return [(one.device, one.wearer) for one in help_calls.since(connection, house.clock.utc_s() - 3600)]
+
+
+def test_whose_a_call_is_follows_from_its_walk_and_from_no_later_decision_about_another_s(house: House) -> None:
+    """The device was Ada's and is Bob's now; then somebody reviews what Ada sent."""
+    house.send(moment(0, wearer="Ada", walk_id="pi-1-a1"))
+    house.clock.sleep(60)
+    house.send(moment(1, wearer="Bob", walk_id="pi-1-b2"))
+    house.clock.sleep(60)
+    decision = ReviewDecision("accept", "Ben", "")
+    decisions.review(house.store, house.dataset, moment(0).record.chunk_id, decision, now_s=house.clock.utc_s())
+    house.merge.put_record("pi-1", "help", call(1, walk="pi-1-new"))
+    house.merge.put_record("pi-1", "help", call(1, walk="pi-1-a1"))
+    assert heard(house) == [("pi-1", "Bob"), ("pi-1", "Ada")]
+
+
+def test_a_call_a_week_after_the_only_one_is_told_within_seconds_too(house: House, memory_path: Path) -> None:
+    """Its number is another one, although nothing else is left in the table."""
+    told: list[str] = []
+
+    def post(_urls: Any, lines: Any) -> tuple[str, ...]:
+        told.extend(lines)
+        return ()
+
+    people.put(house.home, "Ana", PersonTold(("json://ana",), kinds=("help",)))
+    telling = Telling(
+        house.home, lambda: items(house), house.clock, ways=TellingWays(post), called=lambda: newest(house)
+    )
+    house.merge.put_record("pi-1", "help", call(1))
+    telling.tick()
+    house.clock.sleep(8 * 86_400)
+    telling.tick()
+    house.merge.put_record("pi-1", "help", call(2))
+    telling.tick()
+    assert len(told) == 2
+
+
+def test_calls_are_forgotten_after_a_week_also_where_no_other_comes(house: House) -> None:
+    house.merge.put_record("pi-1", "help", call(1))
+    house.clock.sleep(8 * 86_400)
+    port = deletion.port_of(house.home, house.store, house.dataset, house.clock, house.merge)
+    retention.run(port, ConsentSettings())
+    assert newest(house) == 0
+
+
+def test_a_device_that_floods_is_told_of_often_and_not_endlessly_and_hides_no_other_s_call(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = {house.merge.put_record("pi-1", "help", call(number)).state for number in range(1, 200)}
+    house.merge.put_record("pi-2", "help", call(1, "pi-2"))  # under the name of a call of pi-1
+    assert answers == {"merged"}, "the device need not keep it"
+    assert [device for device, _ in heard(house)] == ["pi-1"] * help_calls.MANY + ["pi-2"]
+    assert caplog.text.count("called for help") == 1, "one line, however many calls"
+    keys = {item.key for item in items(house)}
+    assert len(keys) == help_calls.MANY + 1, "each is told by itself"
+    house.clock.sleep(help_calls.MANY_S + 1)
+    house.merge.put_record("pi-1", "help", call(200))
+    assert len(heard(house)) == help_calls.MANY + 2, "a call later is one of them again"

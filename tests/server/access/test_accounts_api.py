@@ -50,6 +50,31 @@ def test_a_program_lets_somebody_in_changes_and_removes_them(site: Town) -> None
     ]
 
 
+def test_a_list_of_nobody_lets_somebody_see_nobody_s_moments_and_not_everybody_s(site: Town) -> None:
+    ana, carl = program(site), site.id_of("Carl")
+    before = site.access.accounts.named("Carl").person.wearers
+    assert before
+    for path in ("/api/accounts", f"/api/accounts/{carl}/allow"):
+        assert ana.post(path, json={"role": "caregiver", "wearers": []}).status_code == 422
+    assert site.access.accounts.named("Carl").person.wearers == before
+
+
+@pytest.mark.parametrize("act", ["disable", "demote", "remove"])
+def test_an_admin_who_is_one_no_more_has_no_link_left_to_come_in_by(act: str, site: Town) -> None:
+    carl = site.id_of("Carl")
+    site.access.accounts.allow(carl, Role.ADMIN, None)
+    spare, ana = program(site, "Carl").post("/api/accounts", json={"role": "admin"}).json()["link"], program(site)
+    other = ana.post("/api/accounts", json={"role": "caregiver"}).json()["link"]
+    if act == "remove":
+        assert ana.delete(f"/api/accounts/{carl}").status_code == 200
+    elif act == "demote":
+        assert ana.post(f"/api/accounts/{carl}/allow", json={"role": "caregiver"}).status_code == 200
+    else:
+        assert ana.post(f"/api/accounts/{carl}/disable", json={"disabled": True}).status_code == 200
+    open_links = [site.visitor().get(link.removeprefix("http://127.0.0.1")).status_code for link in (spare, other)]
+    assert open_links == [404, 200]
+
+
 @pytest.mark.parametrize("control", ["on", "off"])
 def test_who_is_switched_off_is_let_in_by_nothing_until_they_are_switched_on(
     control: str, site: Town, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from server.admin.reckoning import Inputs
 from server.database.store import Store, open_store
 from server.dataset import surroundings
 from server.dataset.folder import Dataset
+from server.privacy import deletion, plans
 from server.privacy.plans import PlanCounts
 from server.releases.registry import Registry
 from server.review import coverage, patterns, teaching
@@ -126,6 +128,33 @@ def test_what_was_known_of_a_log_that_was_written_anew_is_forgotten(store: Store
         copy.write_bytes(log.read_bytes())
         copy.replace(log)
         assert reckoned.get("errors") == ReckonedFigures(coming=True)
+
+
+def test_what_was_known_is_forgotten_also_where_the_new_log_has_the_number_of_the_old_one(
+    home: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    """ext4 gives a new file the lowest number that is free: after two deletions in a row it may be the first file's."""
+    own = shutil.copytree(home, tmp_path / "home")
+    dataset = Dataset(own / "dataset")
+    with closing(open_store(own)) as store, closing(Reckoned(store, clock, few=0)) as reckoned:
+        assert settled(reckoned, "errors").value
+        spare = own / "spare"
+        os.link(dataset.log, spare)
+        number = spare.stat().st_ino
+        with store.reading() as connection:
+            plan = plans.of_moments(connection, [next(iter(dataset.rows())).sample_id])
+        deletion.carry_out(deletion.port_of(own, store, dataset, clock), plan, by="Ana")
+        spare.write_bytes(dataset.log.read_bytes())
+        spare.replace(dataset.log)
+        assert dataset.log.stat().st_ino == number
+        assert reckoned.get("errors") == ReckonedFigures(coming=True)
+
+
+def test_what_fails_in_a_way_that_nobody_foresaw_is_told_and_ends_nothing(store: Store, clock: ManualClock) -> None:
+    """A name that no process can be given; a database that is busy at that moment."""
+    with closing(Reckoned(store, clock, few=0)) as reckoned:
+        assert settled(reckoned, "deletion", "wearer \0").trouble == FAILED
+        assert settled(reckoned, "storage").value["database"] > 0
 
 
 def test_a_process_that_fails_is_told_and_tried_again(store: Store, clock: ManualClock) -> None:

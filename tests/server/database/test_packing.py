@@ -25,7 +25,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import atomic
 from shared.clock import ManualClock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, Transient
 from shared.messages import EraseRecord
 from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, moment, sound, spoken
@@ -203,6 +203,17 @@ def test_a_disk_without_room_is_told_before_anything_changes(old: Path, monkeypa
     whole_after_open(old)
 
 
+def test_a_database_that_another_holds_is_told_in_words_and_brought_up_to_date_later(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "BUSY_TIMEOUT_S", 0.05)
+    with closing(sqlite3.connect(old / db.DATABASE_NAME)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Transient, match="locked"):
+            db.open_store(old)
+    whole_after_open(old)
+
+
 def test_the_copy_goes_with_the_first_thing_that_is_erased(old: Path) -> None:
     house = House(old)
     gone = moment(2).record.chunk_id
@@ -214,9 +225,21 @@ def test_the_copy_goes_with_the_first_thing_that_is_erased(old: Path) -> None:
     assert not [path.name for path in old.rglob("*") if path.is_file() and WORDS in readable(path)]
 
 
-def test_a_row_that_is_no_json_stays_for_a_check_to_name(old: Path) -> None:
+def test_room_that_a_copy_cut_off_had_taken_counts_as_room(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it copies, of a disk that just holds it: the next start must not ask for room that is its own."""
+    left = (old / packing.COPY_NAME).with_suffix(".part")
+    left.write_bytes(bytes((old / db.DATABASE_NAME).stat().st_size))
+    room = 2 * left.stat().st_size
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: SimpleNamespace(free=room - (left.stat().st_size if left.exists() else 0))
+    )
+    whole_after_open(old)
+
+
+@pytest.mark.parametrize("torn", ["'{torn'", "'[1]'", "'null'", "CAST(x'7b2261223a22ff227d' AS TEXT)"])
+def test_a_row_that_is_no_body_stays_for_a_check_to_name(old: Path, torn: str) -> None:
     with closing(sqlite3.connect(old / db.DATABASE_NAME)) as connection, connection:
-        connection.execute("UPDATE records SET body = '{torn' WHERE kind = 'correction'")
+        connection.execute(f"UPDATE records SET body = {torn} WHERE kind = 'correction'")  # noqa: S608
     db.open_store(old).close()
     assert [finding.what for finding in check(old, ManualClock()).findings] == ["body damaged"]
     assert check(old, ManualClock(), repair=True).well

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shared.messages import HelpRecord
 from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, Moment, Spoken, clip, moment, part, picture, sound, spoken
 
@@ -55,9 +56,12 @@ def places(home: Path, tag: str) -> Iterator[str]:
 
 
 def send(house: House, pair: tuple[Moment, Spoken]) -> str:
-    """Merge both, with what was heard; the moment's id."""
+    """Merge both, with what was heard, and a call for help on that walk; the moment's id."""
     sent, said = pair
     house.send_all(pair)
+    walk = sent.record.walk_id
+    call = HelpRecord(f"{walk}-h{sent.record.sequence:03d}", "pi-1", house.clock.utc_s(), clock_synced=True)
+    house.merge.put_record("pi-1", "help", call)
     heard = f"MARK{sent.record.raw_output[4:5]}heard"
     house.merge.put_transcript("pi-1", said.record.correction_id, transcript=heard, confidence=0.9, proposal="")
     return sent.record.chunk_id

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import socket
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +19,14 @@ from server.consent.terms import GRANTED, SeenBy
 from server.telling import look, people, vapid, webpush
 from server.telling.loop import Telling, TellingWays
 from server.telling.people import PersonTold
-from server.telling.push import PushWay, payload
+from server.telling.push import TESTS, PushWay, payload
 from server.telling.settings import TellingSection
 from server.telling.step import NewsItem, NewsKey, NewsKind
 from server.telling.webpush import PLAIN_MOST, PushSubscription
 from shared.errors import ConfigError, Refused
-from tests.server.access.people import Town, town
+from tests.server.access.people import PEOPLE, Town
 from tests.server.dataset.moments import moment, sound, spoken
-from tests.server.telling.push_services import PushService, claims_of, push_service
+from tests.server.telling.push_services import PushService, claims_of
 
 NIGHT = NewsItem(NewsKey(NewsKind.NIGHT, "7"), "The last night failed.")
 HELP_OF_ADA = NewsItem(NewsKey(NewsKind.HELP, "h1"), "The wearer of pi-1 asked for help.", wearer="Ada")
@@ -42,18 +43,6 @@ VECTOR = {
     ),
 }
 """RFC 8291, section 5 and appendix A."""
-
-
-@pytest.fixture
-def site(memory_path: Path) -> Iterator[Town]:
-    with town(memory_path) as made:
-        yield made
-
-
-@pytest.fixture
-def service() -> Iterator[PushService]:
-    with push_service() as running:
-        yield running
 
 
 def way(site: Town, service: PushService) -> PushWay:
@@ -268,3 +257,35 @@ def test_a_long_message_loses_its_last_lines_and_fits() -> None:
     data = payload([f"line {n} " + "ü" * 200 for n in range(40)])
     assert len(data) <= PLAIN_MOST
     assert json.loads(data)["body"].startswith("line 0 ")
+
+
+def test_services_that_do_not_answer_are_waited_for_together(
+    site: Town, service: PushService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webpush, "TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        section = TellingSection(push_services=(service.origin, origin))
+        push, phone = PushWay(site.house.home, site.house.store, site.clock, section), service.browser("one")
+        for number in range(6):
+            push.subscribe(site.id_of("Ana"), replace(phone.subscription, endpoint=f"{origin}/{number}"))
+        push.subscribe(site.id_of("Ana"), phone.subscription)
+        began_s = time.monotonic()
+        telling(site, push, HELP_OF_ADA).round()
+        assert time.monotonic() - began_s < 6 * 0.5
+    assert shown(service, phone) == [HELP_OF_ADA.text]
+
+
+def test_nobody_has_the_server_send_test_after_test(site: Town, service: PushService) -> None:
+    push, phone = way(site, service), service.browser("one")
+    carl, other = site.id_of("Carl"), site.id_of("Ana")
+    push.subscribe(carl, phone.subscription)
+    for _ in range(TESTS):
+        push.test(carl, PEOPLE["Carl"], "a test")
+    with pytest.raises(Refused, match="just now"):
+        push.test(carl, PEOPLE["Carl"], "a test")
+    push.subscribe(other, service.browser("two").subscription)
+    push.test(other, PEOPLE["Ana"], "a test")
+    site.clock.sleep(60)
+    push.test(carl, PEOPLE["Carl"], "a test")
+    assert len(service.got) == TESTS + 2

@@ -4,9 +4,7 @@ it would answer is put in its place; all before and after it is the real thing."
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +14,8 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from server.telling.push import PushWay
 from server.telling.settings import TellingSection
 from server.web.app import create_app
-from tests.server.access.people import Town, town
-from tests.server.telling.push_services import Browser, PushService, push_service
+from tests.server.access.people import Town
+from tests.server.telling.push_services import Browser, PushService
 from tests.server.web.browsing import ARGUMENTS, CHROMIUM
 from tests.server.web.serving import served
 
@@ -40,18 +38,6 @@ SUBSCRIBED = """(told) => {
 }"""
 SHOWN = """() => navigator.serviceWorker.ready.then((found) => found.getNotifications()).then(
   (all) => all.map((one) => [one.title, one.body]))"""
-
-
-@pytest.fixture
-def site(memory_path: Path) -> Iterator[Town]:
-    with town(memory_path) as made:
-        yield made
-
-
-@pytest.fixture
-def service() -> Iterator[PushService]:
-    with push_service() as running:
-        yield running
 
 
 def app_of(site: Town, service: PushService) -> Any:

@@ -226,11 +226,14 @@ def test_the_command_adds_lists_tests_and_removes_and_shows_no_address(house: Ho
     inbox = Inbox()
     with http_server(inbox) as port:
         address = f"json://127.0.0.1:{port}/{SECRET}"
-        chosen = ("--kind", "night", "--quiet", "22:00-07:00", "--zone", "Europe/Berlin")
+        chosen = ("--kind", "night", "--quiet", "22:00-07:00", "--zone", "Europe/Berlin", "--wearer", "Ada")
         added = server(house.home, "telling", "add", "Ana", *chosen, typed=f"# hers\n\n{address}\n")
         assert (added.returncode, added.stderr) == (0, "")
-        assert people.load(house.home)["Ana"].urls == (address,)
-        assert "not from 22:00 to 07:00 (Europe/Berlin)" in server(house.home, "telling", "list").stdout
+        ana = people.load(house.home)["Ana"]
+        assert (ana.urls, ana.wearers, ana.help_in_quiet) == ((address,), ("Ada",), True)
+        listed = server(house.home, "telling", "list").stdout
+        assert "not from 22:00 to 07:00 (Europe/Berlin, but for calls for help)" in listed
+        assert "calls for help of Ada alone" in listed
         done = server(house.home, "telling", "test")
         assert (done.returncode, done.stdout) == (0, "Ana was sent a test.\n")
         assert inbox.got[0][1]["message"].startswith("This is a test")
@@ -245,6 +248,9 @@ def test_the_command_adds_lists_tests_and_removes_and_shows_no_address(house: Ho
     everything = [server(house.home, "telling", *words) for words in (("list",), ("list", "--json"), ("test",))]
     assert not any(SECRET in done.stdout + done.stderr for done in everything)
     assert server(house.home, "telling", "add", "Ben", typed="nonsense").returncode == 2
+    assert server(house.home, "telling", "add", "Bo", "--help-waits", typed="json://bo").returncode == 0
+    assert not people.load(house.home)["Bo"].help_in_quiet
+    server(house.home, "telling", "remove", "Bo")
     assert server(house.home, "telling", "remove", "Ana").returncode == 0
     nobody = server(house.home, "telling", "test")
     assert (nobody.returncode, "telling add NAME" in nobody.stderr) == (1, True)

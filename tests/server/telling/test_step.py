@@ -18,6 +18,7 @@ from server.telling.step import (
     NewsItem,
     NewsKey,
     NewsKind,
+    NewsLetter,
     Recipient,
     ToldSoFar,
     Undelivered,
@@ -141,3 +142,19 @@ def test_nothing_is_ever_told_twice_within_the_cool_down(rounds: list[tuple[floa
             state, _ = step(state, Delivered(letter), now)
         open_now = {item.key for item in items}
         assert all(key in told for key in open_now), "what holds was told at some time"
+
+
+def test_a_call_for_help_waits_a_minute_at_most_for_who_could_not_be_reached_for_hours() -> None:
+    state = ToldSoFar()
+    for _ in range(9):
+        state, _ = step(state, Undelivered(NewsLetter("Ana", (NIGHT.key,), (NIGHT.text,))), NOON)
+    assert look(state, NOON + RETRY_MOST_S - 1, NIGHT)[1] == [], "what is not urgent waits"
+    assert look(state, NOON + RETRY_FIRST_S - 1, NIGHT, HELP)[1] == []
+    _, said = look(state, NOON + RETRY_FIRST_S, NIGHT, HELP)
+    assert said == [f"Ana: {HELP.text}"], "and does not come with it before its time"
+
+
+def test_who_is_called_for_help_is_told_before_all_others() -> None:
+    slow = replace(ANA, name="Alf", kinds=frozenset({NewsKind.NIGHT}))
+    _, letters = step(ToldSoFar(), LookedAround((NIGHT, HELP), (slow, ANA)), NOON)
+    assert [letter.person for letter in letters] == ["Ana", "Alf"]
