@@ -2,14 +2,14 @@
 
 The starter is really trained, with fewer steps than a night takes. The shape of SmolVLM2-256M has random weights; what
 training does to it is played: low-rank changes of the same layers, of the size that training the starter really made.
-Both are exported and quantised as a night does it.
+Both are exported, quantised and told as a difference to the base as a night does it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from transformers.modeling_utils import PreTrainedModel
 
+from exporters.onnx import delta
 from exporters.onnx.bundle import GoldenChunk, Label, export_bundle
 from server.gate import golden
 from server.learn import lora
@@ -65,12 +66,12 @@ def starter(folder: Path, progress: Progress) -> tuple[Pair, float]:
     """The starter and what it is after training; and how large the change of its weights was, as a share of them."""
     base = checkpoints.load(STARTER_FOLDER)
     chunks = golden.drawn(base)
-    export_bundle(exportable(base), _label("starter-0", base), folder / "old", golden_chunks=chunks, progress=progress)
+    old = _exported(base, "starter-0", folder, chunks, progress)
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
     recipe = Recipe(steps=STEPS, replay=REPLAY)
     known = replay(base, Layout.of(base), recipe, progress, cache=folder / "replay")
     lora.train(base, known[:FRESH], known[FRESH:], recipe, folder / "training", progress=lambda text: None)
-    export_bundle(exportable(base), _label("starter-1", base), folder / "new", golden_chunks=chunks, progress=progress)
+    new = _exported(base, "starter-1", folder, chunks, progress)
     changes = [
         float((value - before[name]).norm() / before[name].norm())
         for name, value in base.model.state_dict().items()
@@ -81,7 +82,7 @@ def starter(folder: Path, progress: Progress) -> tuple[Pair, float]:
         for file in sorted((folder / "training" / "adapter").glob("*.safetensors"))
         for name, tensor in load_file(file).items()
     }
-    return Pair("starter", folder / "old", folder / "new", adapter), float(np.median(changes))
+    return Pair("starter", old, new, adapter), float(np.median(changes))
 
 
 def smolvlm_256m(folder: Path, change: float, progress: Progress) -> Pair:
@@ -101,10 +102,22 @@ def smolvlm_256m(folder: Path, change: float, progress: Progress) -> Pair:
     base = Checkpoint(model, starter_.tokenizer, head, preprocessing, "SmolVLM2-256M (random)", "demo")
     progress(f"{sum(value.numel() for value in model.parameters()) / 1e6:.0f} million parameters")
     chunks = [GoldenChunk(chunk.image, chunk.object, chunk.side, chunk.must_stop) for chunk in golden.drawn(starter_)]
-    export_bundle(exportable(base), _label("m256-0", base), folder / "old", golden_chunks=chunks, progress=progress)
+    old = _exported(base, "m256-0", folder, chunks, progress)
     adapter = _disturb(base, change)
-    export_bundle(exportable(base), _label("m256-1", base), folder / "new", golden_chunks=chunks, progress=progress)
-    return Pair("smolvlm2-256m-shape", folder / "old", folder / "new", adapter)
+    new = _exported(base, "m256-1", folder, chunks, progress)
+    return Pair("smolvlm2-256m-shape", old, new, adapter)
+
+
+def _exported(base: Checkpoint, version: str, folder: Path, chunks: Sequence[GoldenChunk], progress: Progress) -> Path:
+    """As a night does it: the first is the base, what comes after is told as a difference to it."""
+    first = not (folder / delta.QUANTISED).exists()
+    small, full = (folder / (name if first else f"{version}-{name}") for name in (delta.QUANTISED, delta.FLOAT))
+    what, label = exportable(base), _label(version, base)
+    export_bundle(what, label, full, golden_chunks=chunks, quantised=False, progress=progress)
+    manifest = export_bundle(what, label, small, golden_chunks=chunks, full=full, progress=progress)
+    if not first and delta.write(folder, full, small, progress):
+        bundle.write_bundle(small, manifest)
+    return small
 
 
 def _disturb(base: Checkpoint, change: float) -> dict[str, NDArray[np.float32]]:

@@ -4,6 +4,7 @@
     <bundle>/decoder.onnx …     every file listed in the manifest with its size and SHA-256
     <bundle>/golden/1.jpg …     at most one level of folders
     <bundle>/blocks.bin         the hashes of its blocks (shared.blocks), written by `write_bundle`
+    <bundle>/night.delta        where a night made it: its graphs as a difference to its base's (shared.assembly)
 
 Rules kept by every reader here:
 
@@ -32,6 +33,8 @@ from shared.strict import Count, Items, Number, PlainName, Sha256, Table, Text
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 BLOCKS_NAME, BLOCKS_FIELD = "blocks.bin", "block_bytes"
+DELTA_NAME = "night.delta"
+"""What a device makes the graphs from that it need not fetch (shared.assembly)."""
 WEARER_ADAPTER = "wearer_adapter.onnx"
 """In the version of one wearer (shared.runtime.adapter)."""
 BLOCK_BYTES = 64 * 1024

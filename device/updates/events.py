@@ -105,7 +105,8 @@ class FilesSurveyed:
 
 @dataclass(frozen=True, slots=True)
 class FilesReused:
-    """Whole files, and blocks of others (path → their bytes), that the models on this device held. All synced."""
+    """Whole files, and blocks of others (path → their bytes), that the models on this device held, or that were made
+    from them. All synced."""
 
     whole: frozenset[str] = frozenset()
     blocks: Mapping[str, Ranges] = field(default_factory=dict)
@@ -198,6 +199,14 @@ class Reuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Assemble:
+    """Make what the fetched night.delta makes from the base's files on this device, with the hash checked
+    → FilesReused."""
+
+    entries: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Send a request for blocks; where the link is down → ActionFailed."""
 
@@ -229,5 +238,5 @@ class Announce:
     text: str
 
 
-UpdateAction = Do | Survey | Reuse | Ask | WriteBlock | SyncFile | Announce
+UpdateAction = Do | Survey | Reuse | Assemble | Ask | WriteBlock | SyncFile | Announce
 Step = tuple[State, list[UpdateAction]]

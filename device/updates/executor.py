@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import assert_never
 
 from device.updates import events as e
+from device.updates.base_files import BaseFiles
 from device.updates.permission import Permission
 from device.updates.slots import ModelSlots, identity
 from device.updates.staging import Staging
@@ -47,7 +48,7 @@ class Executor:
         self, slots: ModelSlots, ports: UpdaterPorts, permission: Permission, crash_point: atomic.Step
     ) -> None:
         self._slots, self._ports, self._permission, self._crash_point = slots, ports, permission, crash_point
-        self._staging = Staging(slots.incoming, crash_point)
+        self._staging = Staging(slots.incoming, BaseFiles(slots.bases, crash_point), crash_point)
         self._saved_denied = load_denied(slots.models)
         self.counters: Counter[str] = Counter()
 
@@ -88,7 +89,9 @@ class Executor:
                 return self._fetch(action, state)
         return None
 
-    def _fetch(self, action: e.Survey | e.Reuse | e.WriteBlock | e.SyncFile, state: State) -> e.UpdateEvent | None:
+    def _fetch(
+        self, action: e.Survey | e.Reuse | e.Assemble | e.WriteBlock | e.SyncFile, state: State
+    ) -> e.UpdateEvent | None:
         """The actions that bring files into the staging folder."""
         match action:
             case e.WriteBlock(path, offset, data):
@@ -102,6 +105,10 @@ class Executor:
                 return e.FilesSurveyed(whole, partial, shutil.disk_usage(self._slots.models).free)
             case e.Reuse(entries, blocks):
                 return self._reuse(entries, state, blocks=blocks)
+            case e.Assemble(entries):
+                made = self._staging.assemble(entries, self._slots.folders)
+                self.counters["copied_bytes"] += sum(entry.size_bytes for entry in made)
+                return e.FilesReused(frozenset(entry.path for entry in made))
             case _:
                 assert_never(action)
 

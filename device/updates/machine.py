@@ -15,7 +15,16 @@ from typing import assert_never
 from device.updates import events as e
 from device.updates.events import Do, Step, UpdateAction, UpdateEvent
 from device.updates.operator_requests import OperatorRequest, RequestKind
-from device.updates.request_window import awaiting, clipped, fill_window, is_answered, resumable, synced_only, touches
+from device.updates.request_window import (
+    awaiting,
+    clipped,
+    fill_window,
+    is_answered,
+    lone,
+    resumable,
+    synced_only,
+    touches,
+)
 from device.updates.state import (
     FETCHING,
     SWITCHED,
@@ -29,7 +38,7 @@ from device.updates.state import (
     metadata_entries,
 )
 from shared.backoff import exponential_s
-from shared.bundle import BLOCKS_NAME, FileEntry
+from shared.bundle import BLOCKS_NAME, DELTA_NAME, FileEntry
 from shared.messages import Offer
 from shared.transfer import Ranges
 
@@ -320,11 +329,12 @@ def _manifest_read(state: State, event: e.ManifestRead) -> Step:
         return _abandon(state, f"refused: {version}: {event.problem}")
     if event.manifest.version != version:
         return _deny(state, f"its manifest names version {event.manifest.version}")
-    files = tuple(sorted(event.manifest.files, key=lambda entry: entry.path != BLOCKS_NAME))
+    files = tuple(sorted(event.manifest.files, key=lambda entry: (entry.path != BLOCKS_NAME, entry.path != DELTA_NAME)))
     hashes = {entry.path: entry.sha256 for entry in files}
     kept = {path: file for path, file in state.progress.items() if hashes.get(path) == file.sha256}
     size = event.manifest.size_bytes
     state = replace(state, phase=UpdatePhase.FILES, files=files, size_bytes=size, progress=kept, reused=False)
+    state = replace(state, delta=any(entry.path == DELTA_NAME for entry in files))
     return state, [Do.SAVE, e.Survey(files, resumable(state, files), prune=True)]
 
 
@@ -350,6 +360,8 @@ def _too_full(state: State, needed: int, free: int, again_at_s: float) -> Step:
 
 
 def _reused(state: State, event: e.FilesReused, now_s: float, settings: Settings) -> Step:
+    for path in event.whole & state.progress.keys():  # begun by blocks, and then made whole
+        state = state.with_progress(path, None)
     state = replace(state, files=tuple(entry for entry in state.files if entry.path not in event.whole))
     for entry in state.files:
         if entry.path in event.blocks:
@@ -373,12 +385,11 @@ def _fetch(state: State, now_s: float, settings: Settings) -> Step:
     for entry in state.files:
         if state.progress_of(entry).synced.covers(0, entry.size_bytes):
             return state, [e.SyncFile(entry, complete=True)]
-    if (
-        state.phase == UpdatePhase.FILES
-        and not state.reused
-        and all(entry.path != BLOCKS_NAME for entry in state.files)
-    ):
-        return replace(state, reused=True), [e.Reuse(state.files, blocks=True)]
+    if state.phase == UpdatePhase.FILES and not any(entry.path in lone(state) for entry in state.files):
+        if state.delta:
+            return replace(state, delta=False), [e.Assemble(state.files)]
+        if not state.reused:
+            return replace(state, reused=True), [e.Reuse(state.files, blocks=True)]
     return fill_window(state, now_s, settings)
 
 

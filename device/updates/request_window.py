@@ -12,7 +12,7 @@ from itertools import islice
 
 from device.updates.events import Ask, Step, UpdateAction
 from device.updates.state import FileProgress, Request, Settings, State
-from shared.bundle import BLOCKS_NAME, FileEntry
+from shared.bundle import BLOCKS_NAME, DELTA_NAME, FileEntry
 from shared.messages import Want
 from shared.transfer import MAX_PART_BYTES, Ranges, Span
 
@@ -23,14 +23,18 @@ def fill_window(state: State, now_s: float, settings: Settings) -> Step:
     if not state.online:
         return state, []
     room = settings.window_bytes - sum(request.size_bytes for request in state.requests)
-    # The list of blocks first, alone: what it names may be on this device already.
-    for entry in [entry for entry in state.files if entry.path == BLOCKS_NAME] or state.files:
+    for entry in [entry for entry in state.files if entry.path in lone(state)] or state.files:
         while len(state.requests) < settings.wants_in_flight and (ranges := _next_ranges(state, entry, room, settings)):
             request = Request(entry.path, ranges, now_s)
             state = replace(state, requests=(*state.requests, request))
             actions.append(Ask(Want(entry.sha256, ranges, settings.block_bytes)))
             room -= request.size_bytes
     return state, actions
+
+
+def lone(state: State) -> frozenset[str]:
+    """Files that are fetched before all others: what they name or make may not have to be fetched."""
+    return frozenset({BLOCKS_NAME, DELTA_NAME} if state.delta else {BLOCKS_NAME})
 
 
 def _next_ranges(state: State, entry: FileEntry, room: int, settings: Settings) -> tuple[Span, ...]:

@@ -3,6 +3,7 @@
     <state>/models/a/, b/       two slots, each a whole bundle or absent
     <state>/models/current      link to the slot in use
     <state>/models/previous     link to the slot in use before it
+    <state>/models/bases/       graphs of a base, by SHA-256: what a night.delta is about (device.updates.base_files)
     <state>/models/incoming/    the bundle that is being fetched (device.updates.staging)
     <state>/models/update.json  where the update stands (device.updates.state_file)
     <state>/models/denied.json  versions that are not installed again
@@ -20,7 +21,7 @@ from device.updates.state import ModelIdentity
 from shared import atomic, bundle
 from shared.errors import BundleError
 
-FOLDER, INCOMING, CURRENT, PREVIOUS = "models", "incoming", "current", "previous"
+FOLDER, INCOMING, BASES, CURRENT, PREVIOUS = "models", "incoming", "bases", "current", "previous"
 SLOTS = ("a", "b")
 DAMAGED = "damaged"
 """The version of a model whose manifest cannot be read."""
@@ -65,7 +66,7 @@ class ModelSlots:
 
     def __init__(self, state_dir: Path, crash_point: atomic.Step) -> None:
         self.models = state_dir / FOLDER
-        self.incoming = self.models / INCOMING
+        self.incoming, self.bases = self.models / INCOMING, self.models / BASES
         self._crash_point = crash_point
         atomic.make_dirs(self.models)
         atomic.remove_leftovers(self.models)

@@ -1,9 +1,10 @@
 """The staging folder, `<state>/models/incoming`: the files of a model that are still arriving.
 
 Files are written in blocks to NAME.part, synced, hashed block by block and then whole; or copied from the models that
-this device has. Promises: a block that is reported as right was read back from its file and had the hash that the
-bundle's own list names; a file gets its final name only after the hash of all its bytes was right. Nothing here
-decides: `device.updates.machine` does. One thread. Every method raises OSError as the disk does.
+this device has, or made from their base's files and a night.delta. Promises: a block that is reported as right was
+read back from its file and had the hash that the bundle's own list names; a file gets its final name only after the
+hash of all its bytes was right. Nothing here decides: `device.updates.machine` does. One thread. Every method raises
+OSError as the disk does.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from device.updates.base_files import BaseFiles, has_hash
 from device.updates.state import FileProgress
-from shared import atomic, blocks, bundle
+from shared import assembly, atomic, blocks, bundle
+from shared.assembly import Delta
 from shared.blocks import BlockList
 from shared.bundle import FileEntry
 from shared.errors import BundleError
@@ -30,8 +33,8 @@ logger = logging.getLogger(__name__)
 class Staging:
     """The half-written and the whole files of the bundle that is being fetched."""
 
-    def __init__(self, folder: Path, crash_point: atomic.Step) -> None:
-        self.folder, self._crash_point = folder, crash_point
+    def __init__(self, folder: Path, bases: BaseFiles, crash_point: atomic.Step) -> None:
+        self.folder, self._bases, self._crash_point = folder, bases, crash_point
         self._files: dict[str, BinaryIO] = {}
         self._blocks: BlockList | None = None
 
@@ -61,8 +64,10 @@ class Staging:
         `prune`, so is every file that is not in `entries`."""
         self.close()
         entries = list(entries)
-        if prune and self.folder.exists():
-            self._prune(entry.path for entry in entries)
+        if prune:
+            self._blocks = None  # of the bundle before: what arrives before the new list is no block of that one
+            if self.folder.exists():
+                self._prune(entry.path for entry in entries)
         whole, partial = set(), {}
         for entry in entries:
             final, part = self.folder / entry.path, self._part(entry.path)
@@ -130,7 +135,7 @@ class Staging:
         return Ranges.of(wrong)
 
     def accept(self, entry: FileEntry) -> bool:
-        """Hash a fetched file and give it its final name, or throw it away."""
+        """Hash a fetched or assembled file and give it its final name, or throw it away."""
         file = self._files.pop(entry.path, None)
         if file is not None:
             file.close()
@@ -138,7 +143,7 @@ class Staging:
         if entry.size_bytes == 0:
             atomic.write_bytes(part, b"")
         if not part.is_file() or atomic.sha256_file(part) != entry.sha256:
-            logger.warning("%s of the new model arrived damaged; it is fetched again.", entry.path)
+            logger.warning("%s of the new model has not the bytes that its manifest says; it is fetched.", entry.path)
             part.unlink(missing_ok=True)
             return False
         atomic.move(part, self.folder / entry.path)
@@ -149,16 +154,51 @@ class Staging:
 
     def copy(self, entries: Iterable[FileEntry], sources: Iterable[Path]) -> list[FileEntry]:
         """Copy the files that a bundle in `sources` holds whole and right; which ones."""
-        holders = _holders(sources)
+        held = holders(sources)
         copied = []
         for entry in entries:
-            source = next((path for path in holders.get(entry.sha256, ()) if _has_hash(path, entry.sha256)), None)
+            source = next((path for path in held.get(entry.sha256, ()) if has_hash(path, entry.sha256)), None)
             if source is not None:
                 with open(source, "rb") as file, atomic.writing(self.folder / entry.path) as copy:
                     shutil.copyfileobj(file, copy, COPY_BYTES)
                 self._crash_point("file copied")
                 copied.append(entry)
         return copied
+
+    def assemble(self, entries: Iterable[FileEntry], sources: Iterable[Path]) -> list[FileEntry]:
+        """Make the files that night.delta is about from the base's, where these are on this device; which ones."""
+        try:
+            delta = assembly.read(self.folder / bundle.DELTA_NAME)
+        except BundleError as error:
+            logger.warning("%s The files are fetched.", error)
+            return []
+        wanted = {entry.path: entry for entry in entries}
+        bases = self._bases.find([file.base_sha256 for file in delta.files], holders(sources))
+        made = []
+        for file in delta.files:
+            entry, base = wanted.get(file.path), bases.get(file.base_sha256)
+            if entry is not None and base is not None and self._assembled(delta, entry, base):
+                made.append(entry)
+        return made
+
+    def _assembled(self, delta: Delta, entry: FileEntry, base: Path) -> bool:
+        stale = self._files.pop(entry.path, None)
+        if stale is not None:
+            stale.close()
+        self._part(entry.path).unlink(missing_ok=True)
+        try:
+            assembly.assemble(delta, entry.path, base, self._open(entry.path))
+        except BundleError as error:
+            logger.warning("%s is fetched: %s", entry.path, error)
+            self._drop(entry.path)
+            return False
+        self.sync(entry.path)
+        self._crash_point("file assembled")
+        return self.accept(entry)
+
+    def _drop(self, path: str) -> None:
+        self._files.pop(path).close()
+        self._part(path).unlink()
 
     def copy_blocks(
         self, entries: Iterable[FileEntry], progress: Mapping[str, FileProgress], sources: Iterable[Path]
@@ -201,23 +241,16 @@ class Staging:
             return None
 
 
-def _holders(folders: Iterable[Path]) -> dict[str, list[Path]]:
+def holders(folders: Iterable[Path]) -> dict[str, list[Path]]:
     """SHA-256 → files that claim that content, in whole bundles."""
-    holders: dict[str, list[Path]] = {}
+    found: dict[str, list[Path]] = {}
     for folder in folders:
         try:
             data = bundle.read_manifest_bytes(folder)
             entries = bundle.parse_manifest(data).files
         except BundleError:
             continue
-        holders.setdefault(hashlib.sha256(data).hexdigest(), []).append(folder / bundle.MANIFEST_NAME)
+        found.setdefault(hashlib.sha256(data).hexdigest(), []).append(folder / bundle.MANIFEST_NAME)
         for entry in entries:
-            holders.setdefault(entry.sha256, []).append(folder / entry.path)
-    return holders
-
-
-def _has_hash(path: Path, sha256: str) -> bool:
-    try:
-        return atomic.sha256_file(path) == sha256
-    except OSError:
-        return False
+            found.setdefault(entry.sha256, []).append(folder / entry.path)
+    return found

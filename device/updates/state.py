@@ -17,7 +17,8 @@ Rules kept by `machine`:
    update under way as it was.
 7. A model in use that may not guide (any more) is rolled back at once and not denied; where the one before it may not
    guide either, the device guides without a model. It is used again as soon as it may guide.
-8. What the models on the device hold already is not fetched: first whole files, then single blocks.
+8. What the models on the device hold already is not fetched: first whole files, then what a night.delta makes from
+   them, then single blocks. What cannot be made, or comes out with another hash, is fetched.
 
 Sources: AWS IoT streams (the device pulls blocks), Mender's state script order, RAUC's boot attempts.
 """
@@ -54,6 +55,7 @@ METADATA_FOLDER = "metadata"
 CRASH_POINTS = (
     *(f"{when} {phase}" for when in ("before saving", "saved") for phase in UpdatePhase),
     "surveyed", "block written", "blocks synced", "file complete", "trust checked", "file copied", "blocks reused",
+    "base kept", "file assembled",
     "self-test starts", "incoming cleared", "activate: slot emptied", "activate: moved into slot",
     "activate: previous set", "activate: current set", "deny list saved", "roll back: current set",
     "roll back: previous forgotten",
@@ -155,6 +157,9 @@ class State:
     size_bytes: int = 0  # of all files of the target
     reused: bool = False
     """Blocks of the models on this device have been searched; until then only the list of blocks is fetched."""
+    delta: bool = False
+    """A night.delta is listed, and nothing was made from it yet: until then only it and the list of blocks are
+    fetched."""
     requests: tuple[Request, ...] = ()
     timeouts: int = 0  # requests in a row that got no answer
     online: bool = True

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from exporters.onnx import delta
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.look import Seeing
 from exporters.onnx.parity import Given, compare
@@ -24,13 +25,14 @@ from server.eyes.backbone import Backbone
 from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import MadeBundle, on_walks, recalibrate
-from server.learn import bases
+from server.learn import base_graphs, bases
 from server.learn.bases import Progress
 from server.model import eyes_tower
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from server.releases.registry import Registry
 from shared import atomic
+from shared import bundle as bundles
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
 
@@ -51,6 +53,8 @@ class BundlePlan:
     """Of the quantised decoder's weights, 8 or 4."""
     taught: tuple[str, ...] = ()
     """Objects that it was taught beside those of its base."""
+    base: Path | None = None
+    """The graphs of its base (server.learn.base_graphs), where it shall travel as a difference to them."""
 
 
 def make_bundles(
@@ -72,6 +76,8 @@ def make_bundles(
                 full=full if folder is quantised else None,
                 progress=progress,
             )
+            if folder is quantised and plan.base is not None and delta.write(plan.base, full, folder, progress):
+                manifest = bundles.write_bundle(folder, manifest)
         with stages.stage("parity"):
             shares.append(compare(folder, write, plan.moments).token_share)
         progress(f"{folder.name}: {shares[-1]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
@@ -176,6 +182,7 @@ def add_starter(home: Path, *, eyes: str = "packaged", progress: Progress = prin
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
     figures, _ = recalibrate(made.folder, answers, on_walks(base, made.folder))
+    base_graphs.keep(base, home, plan.bits, made.full, made.folder)
     registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)

@@ -2,7 +2,7 @@
 
     lock → what an earlier night left undone → view → enough new rows? → damaged files put aside
          → on from the last night, or from the base → examples + replay → LoRA → adapter
-         → export → quantise → parity → recalibrate
+         → export → quantise → told as a difference to the base → parity → recalibrate
          → gate against the champion → register → promote (or keep the champion and say why)
 
 Single-flight: a second retrain waits for nobody, it says that one is running. Every stage's output is named by what it
@@ -27,10 +27,11 @@ from server.dataset.masks import MaskFolder
 from server.dataset.sample_row import SampleRow
 from server.evaluation.stages import Stages
 from server.gate import golden
-from server.gate.judge import Bench, Judgement, MadeBundle, Subject, judge, senses_of
+from server.gate.judge import Bench, Judgement, Subject, judge, senses_of
 from server.gate.kept import Kept
 from server.gate.settings import Bounds
 from server.learn import (
+    base_graphs,
     bases,
     bundles,
     examples,
@@ -220,16 +221,18 @@ def _train_and_judge(job: _Job) -> Night:
     verdict.clear(job.home, keep=key)
     version, began_utc_s = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, job.clock)
     learnt_from = job.course.learnt(rows.view.teaching, rows.teaching)
+    graphs = _base_graphs(job)
     trained = _train(job, work)
     champion = registry.champion() or ""
-    made, label = _export(job, work, champion=champion, version=version, began_utc_s=began_utc_s)
+    plan = replace(_plan(job, champion=champion, version=version, began_utc_s=began_utc_s), base=graphs)
+    made = bundles.make_bundles(base, plan, work, progress=job.progress, stages=job.stages)
     extra: dict[str, Any] = {"lineage": lineage.manifest_entry(learnt_from)}
     learnt = lineage.samples(registry, champion)
     if job.masks:
         extra["masks"] = [{"layout": folder.layout, "licence": folder.licence} for folder in job.masks]
     kept = Kept(job.home, threads=settings.threads)
     judged = judge(
-        Subject(base, label, made, rows.view.rows, rows.view.teaching, extra, learnt),
+        Subject(base, plan.label, made, rows.view.rows, rows.view.teaching, extra, learnt),
         Bench(registry, job.bounds, settings.threads, settings.gate_cases, job.progress, job.stages, kept),
     )
     kept.close()
@@ -338,15 +341,21 @@ def _new_and_older(job: _Job, teaching: Sequence[SampleRow], plan: examples.View
     return lot(older=False), lot(older=True)
 
 
-def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:
+def _base_graphs(job: _Job) -> Path | None:
+    """Before the base is trained, which happens in place."""
+    with job.stages.stage("export"):
+        what, bits = bundles.exportable(job.base), job.settings.decoder_bits
+        return base_graphs.of_night(job.base, what, job.registry, bits=bits, progress=job.progress)
+
+
+def _plan(job: _Job, *, champion: str, version: str, began_utc_s: float) -> bundles.BundlePlan:
     base, folder, view = job.base, job.rows.view.folder, job.rows.view.rows
     parent = job.registry.bundle_folder(champion) if champion else None
     use = base.intended_use if base.intended_use == "demo" else "trial"  # until the gate accepted it
-    plan = bundles.BundlePlan(
+    return bundles.BundlePlan(
         Label(version, base.name, champion, use, dict(base.thresholds), began_utc_s),
         golden.choose(base, parent, folder, view, progress=job.progress),
         golden.parity_moments(base, folder, view, progress=job.progress),
         job.settings.decoder_bits,
         bundles.objects_taught(job.course.learnt(job.rows.view.teaching, job.rows.teaching)),
     )
-    return bundles.make_bundles(base, plan, work, progress=job.progress, stages=job.stages), plan.label

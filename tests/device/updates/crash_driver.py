@@ -8,6 +8,7 @@ update to its end. One JSON line per try: where it was killed, what is wrong, ho
 from __future__ import annotations
 
 import json
+import random
 import sys
 from multiprocessing import Value
 from pathlib import Path
@@ -20,17 +21,18 @@ from device.updates.tuf_client import Trust
 from server.releases.signing import Release
 from shared import bundle
 from shared.atomic import Step, no_step
-from shared.bundle import BLOCK_BYTES
+from shared.bundle import BLOCK_BYTES, DELTA_NAME
 from shared.clock import ManualClock
 from shared.errors import BundleError
 from shared.floor import ClockFloor
 from tests import crash
 from tests.crash import Chosen, Killer
 from tests.device.updates.house import DEVICE, Device, Server
-from tests.shared.bundle.bundles import contents
+from tests.shared.bundle.bundles import contents, delta_of
 
 DECODER = "decoder_model_merged.onnx"
-FILES = {DECODER: 300_000, "tokenizer.json": 4_000, "golden/000.jpg": 70_000}
+VISION = "vision_encoder.onnx"
+FILES = {DECODER: 300_000, VISION: 150_000, "tokenizer.json": 4_000, "golden/000.jpg": 70_000}
 NOW_S = 1_795_200_000.0
 CARRIED, WHOLE = (Value("q", lock=False) for _ in range(2))
 """Bytes that went over the wire, also in forks: of one try, and of an undisturbed life."""
@@ -61,16 +63,17 @@ def offered(device: Device, version: str) -> bytes:
 
 
 def prepare(place: Path) -> None:
-    """A server with three models, and a device with the first. Of the decoder only one block changes."""
+    """A server with three models, and a device with the first. Of the decoder only one block changes, and the eyes of
+    the others are made from the first's."""
     server = server_of(place)
     same = contents(FILES)
     for number in (1, 2, 3):
         decoder = bytearray(same[DECODER])
         decoder[number * BLOCK_BYTES : number * BLOCK_BYTES + 100] = bytes(100)
-        server.register(
-            f"m{number}",
-            contents(FILES, seed=number) | {"tokenizer.json": same["tokenizer.json"], DECODER: bytes(decoder)},
-        )
+        vision, delta = delta_of(VISION, same[VISION], {50: random.Random(number).randbytes(20_000)})
+        files = contents(FILES, seed=number) | {"tokenizer.json": same["tokenizer.json"], DECODER: bytes(decoder)}
+        made = {VISION: vision, DELTA_NAME: delta} if number > 1 else {VISION: same[VISION]}
+        server.register(f"m{number}", files | made)
     device = device_of(place, server)
     device.updater.on_offer(offered(device, "m1"))
     device.go(lambda: device.updater.phase == "probation")

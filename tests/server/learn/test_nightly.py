@@ -24,8 +24,9 @@ from server.learn.nightly import Night
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.releases.registry import Registry
-from shared import bundle
+from shared import assembly, atomic, bundle
 from shared.errors import Transient
+from shared.runtime.language import DECODER, VISION
 from tests.server.learn.crash_driver import exported_once
 from tests.server.learn.parts import reviewed_home
 from tests.shared.runtime.altered import rewrite
@@ -264,3 +265,27 @@ def test_a_night_that_forgot_everything_is_refused_and_the_champion_kept(
     assert registry.champion() == "waycue-starter-1"
     assert night.version in {model.version for model in registry.list()}
     registry.close()
+
+
+def test_a_night_travels_as_a_difference_to_its_base_and_is_judged_as_that(slept: Slept, tmp_path: Path) -> None:
+    registry = Registry(slept.home)
+    folder = registry.bundle_folder(slept.night.version)
+    starter = registry.bundle_folder("waycue-starter-1")
+    registry.close()
+    manifest, has = bundle.verify(folder), bundle.verify(starter)
+    delta = assembly.read(folder / bundle.DELTA_NAME)
+    assert {file.path for file in delta.files} <= {DECODER, VISION}
+    for file in delta.files:
+        entry, before = manifest.entry(file.path), has.entry(file.path)
+        assert entry is not None
+        assert before is not None
+        assert before.sha256 == file.base_sha256  # the first model is the base: devices have it
+        with open(tmp_path / file.path, "wb") as out:
+            assembly.assemble(delta, file.path, starter / file.path, out)
+        assert atomic.sha256_file(tmp_path / file.path) == entry.sha256
+    made = {file.path for file in delta.files}
+    known = {entry.sha256 for entry in has.files}
+    moved = [entry for entry in manifest.files if entry.path not in made and entry.sha256 not in known]
+    model = [entry.size_bytes for entry in moved if not entry.path.startswith("golden/")]  # pictures are this home's own
+    assert sum(model) < 0.12 * manifest.size_bytes
+    assert slept.night.parity > 0.95

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared.bundle import BLOCK_BYTES, Manifest, write_bundle
+from shared import assembly
+from shared.assembly import Patch, PatchedFile
+from shared.bundle import BLOCK_BYTES, DELTA_NAME, Manifest, write_bundle
 
 SMALL = {
     "vision_encoder.onnx": 300_000,
@@ -53,6 +57,19 @@ def make_bundle(
 
 PASSED: dict[str, Any] = {"gate": {"format": 1, "verdict": "promoted", "rules": []}}
 """What a night registers with a model that the gate promoted."""
+
+
+def delta_of(path: str, base: bytes, changes: Mapping[int, bytes]) -> tuple[bytes, bytes]:
+    """A file that is its base's but for some bytes, and the night.delta that makes it."""
+    made = bytearray(base)
+    for at, data in changes.items():
+        made[at : at + len(data)] = data
+    patches = tuple(Patch("raw", at, len(data)) for at, data in changes.items())
+    patched = PatchedFile(path, hashlib.sha256(base).hexdigest(), len(base), patches)
+    with tempfile.TemporaryDirectory(prefix="waycue-delta-") as folder:
+        file = Path(folder) / DELTA_NAME
+        assembly.write(file, [(patched, list(changes.values()))])
+        return bytes(made), file.read_bytes()
 
 
 def flip_byte(path: Path, at: int = 0) -> None:
