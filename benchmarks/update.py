@@ -7,7 +7,7 @@ SmolVLM2-256M with random weights. The device has the old bundle and is offered 
 and updater, through a relay of 20 Mbit/s; once undisturbed, once with the connection cut five times. The self-test is
 left out (random weights give no sense): only hashes are checked.
 
-A night travels as a difference to its base, which the device has: docs/adr/0094-a-night-as-a-difference-to-its-base.md.
+A night travels as a difference to its base, which the device has: docs/adr/0093-a-night-as-a-difference-to-its-base.md.
 Beside it stands what an agent would fetch that knows only blocks, and what smaller blocks would save.
 """
 
