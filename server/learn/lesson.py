@@ -15,7 +15,7 @@ from pathlib import Path
 
 from server.evaluation.stages import Stages
 from server.gate.settings import Bounds
-from server.learn import tonight
+from server.learn import presets, tonight
 from server.learn.nightly import Night, retrain
 from server.learn.settings import LearnSettings
 from server.review import teaching
@@ -78,6 +78,12 @@ def remaining(expected: Mapping[str, float], stage: str, *, inside: float, took_
     return round(share, 3), round(took_s * (1 - share) / share, 0) if share >= 0.05 else None
 
 
+def sized(settings: LearnSettings) -> LearnSettings:
+    """The same with a lesson's steps, as its base's preset has them, and its replay."""
+    steps = int(presets.effective(settings)["teach_steps"])
+    return replace(settings, steps=steps, replay=min(settings.replay, settings.teach_replay))
+
+
 def teach(
     home: Path, thing: str, *, settings: LearnSettings, bounds: Bounds, clock: Clock, progress: Progress
 ) -> Night:
@@ -94,7 +100,7 @@ def teach(
         progress(text)
         course.word(text)
 
-    small = replace(settings, steps=settings.teach_steps, replay=min(settings.replay, settings.teach_replay))
+    small = sized(settings)
     stages = Stages(clock, begins=course.stage)
     try:
         night = retrain(home, settings=small, bounds=bounds, progress=said, force=True, stages=stages)

@@ -44,7 +44,7 @@ _QVED = {
     "precision": "bf16",
     "gradient_checkpointing": True,
 }
-_SMOLVLM = {"rate": 2e-4, "connector_rate": 5e-5, "batch": 8, "accumulate": 4, "variations": 8}
+_SMOLVLM = {"rate": 2e-4, "connector_rate": 5e-5, "batch": 8, "accumulate": 4, "variations": 8, "teach_steps": 48}
 PRESETS: Mapping[str, Preset] = {
     "starter": Preset("starter", "Apache-2.0"),
     "smolvlm2-256m": Preset("smolvlm2-256m", "Apache-2.0", _SMOLVLM),

@@ -106,7 +106,7 @@ class LearnSettings:
     teach_least: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
     """Confirmed moments of a thing that no model has learnt from yet, from which on `teach now` takes it."""
     teach_steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 120
-    """Optimiser steps of `teach now`: half of a night's."""
+    """Optimiser steps of `teach now`: half of a night's. Presets of larger bases have fewer."""
     teach_replay: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
     """Rendered frames that `teach now` replays."""
     teach_memory_mb: Annotated[int, Meta(ge=0, le=1_000_000)] = 0

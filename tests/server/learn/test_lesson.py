@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.evaluation.stages import Stages
 from server.learn import lesson, lineage
+from server.learn.settings import LearnSettings
 from server.releases.registry import Registry
 from server.review import teaching
 from server.review.teaching import INTERRUPTED, RUNNING, Lessons, Teachable, TeachState
@@ -89,6 +91,14 @@ def test_moments_of_a_walk_that_is_held_out_count_with_those_beside_them() -> No
 def test_what_has_too_few_moments_or_is_no_thing_is_refused(thing: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         teaching.check(thing, [Teachable("curb", 3, 4)], least=4)
+
+
+def test_a_lesson_is_smaller_than_a_night_and_smaller_still_for_a_large_base() -> None:
+    small = lesson.sized(LearnSettings())
+    assert (small.steps, small.replay) == (120, 2000)
+    field = LearnSettings(base="HuggingFaceTB/SmolVLM2-256M-Video-Instruct")
+    assert lesson.sized(field).steps == 48, "20 moments are then drawn some 80 times, in eight views each"
+    assert lesson.sized(replace(field, teach_steps=200)).steps == 200, "what somebody set is kept"
 
 
 def test_how_far_a_lesson_is_never_goes_back_and_the_rest_scales_with_what_it_took() -> None:
