@@ -5,8 +5,8 @@ needed. Rules that it keeps:
 
 1. Nothing is deleted that was not announced for `announce_days`, whatever is needed.
 2. What nobody has reviewed is neither announced nor deleted unless the settings allow it.
-3. No more is deleted than is needed now, the least worth first of what is due. What people confirmed goes only where all
-   that is worth less, also what waits for its day still, does not come to it.
+3. No more is deleted than is needed now, the least worth first of what is due. What people confirmed goes only where
+   all that is worth less, also what waits for its day still, does not come to it.
 4. A golden moment is deleted only where nothing before it is left that will go.
 5. What goes for its age soon is left to that, and counted: consent says when it goes.
 """
