@@ -34,6 +34,8 @@ from shared.plural import several
 
 AT_ONCE = 500
 """Moments that are read, announced or deleted at once: what a power cut makes be done again."""
+NAMED_MOST = 10
+"""Wearers that a sentence names; there may be a thousand."""
 _BY = "space"
 logger = logging.getLogger(__name__)
 
@@ -150,22 +152,21 @@ def _classes(settings: SpaceSettings) -> list[Worth]:
 
 def _moments(store: Store, settings: SpaceSettings, now_s: float) -> Iterator[SpaceMoment]:
     """All that may go, in the order of their worth; within a class what changed longest ago first."""
+    soon = now_s + settings.announce_days * DAY_S
     for worth in _classes(settings):
         after = (-1.0, "")
         while True:
             with store.reading() as connection:
                 found = connection.execute(query_of(worth, after)).all()
-                sizes = _sizes(connection, found)
             for row in found:
-                ages = row.delete_at is not None and row.delete_at <= now_s + settings.announce_days * DAY_S
                 yield SpaceMoment(
                     row.sample_id,
                     row.wearer,
                     worth,
-                    sizes.get((row.device, row.sample_id), 0),
+                    row.size_bytes,
                     row.state != "pending",
                     row.announced_at,
-                    ages,
+                    row.delete_at is not None and row.delete_at <= soon,
                     row.changed_at,
                 )
             if len(found) < AT_ONCE:
@@ -174,27 +175,19 @@ def _moments(store: Store, settings: SpaceSettings, now_s: float) -> Iterator[Sp
 
 
 def query_of(worth: Worth, after: tuple[float, str]) -> Select[Any]:
-    """The next moments of a class behind (changed at, id), as the index has them."""
+    """The next moments of a class behind (changed at, id), as the index has them. Bytes of spoken corrections are not
+    counted: they have ids of their own."""
     table, told, aged = db.samples.c, space_expiries, expiries
-    columns = (table.sample_id, table.device, table.wearer, table.state, table.changed_at)
+    columns = (table.sample_id, table.wearer, table.state, table.changed_at)
     joined = db.samples.outerjoin(told, told.c.sample_id == table.sample_id)
     joined = joined.outerjoin(aged, aged.c.sample_id == table.sample_id)
-    query = select(*columns, told.c.announced_at, aged.c.delete_at).select_from(joined)
+    own = select(func.coalesce(func.sum(db.parts.c.size_bytes), 0)).where(
+        db.parts.c.device == table.device, db.parts.c.record_id == table.sample_id
+    )
+    size = own.scalar_subquery().label("size_bytes")
+    query = select(*columns, told.c.announced_at, aged.c.delete_at, size).select_from(joined)
     query = query.where(table.worth == worth, tuple_(table.changed_at, table.sample_id) > after)
     return query.order_by(table.changed_at, table.sample_id).limit(AT_ONCE)
-
-
-def _sizes(connection: Connection, moments: Sequence[Any]) -> dict[tuple[str, str], int]:
-    """(device, moment) → bytes of its files. Spoken corrections are not counted: they have ids of their own."""
-    found, table = dict[tuple[str, str], int](), db.parts.c
-    by_device: dict[str, list[str]] = {}
-    for row in moments:
-        by_device.setdefault(row.device, []).append(row.sample_id)
-    for device, ids in by_device.items():
-        query = select(table.record_id, func.sum(table.size_bytes)).group_by(table.record_id)
-        for name, size in connection.execute(query.where(table.device == device, table.record_id.in_(ids))):
-            found[device, name] = int(size)
-    return found
 
 
 def _write(
@@ -259,7 +252,9 @@ def announced_in_words(found: SpaceStanding, wearers: Collection[str] | None = N
         if wearers is None or day.wearer in wearers:
             days.setdefault(day.day, []).append(day)
     for name, own in sorted(days.items()):
-        whose = ", ".join(f"{day.moments} of {day.wearer}" for day in own)
+        own.sort(key=lambda day: (-day.moments, day.wearer))
+        whose = ", ".join(f"{day.moments} of {day.wearer}" for day in own[:NAMED_MOST])
+        whose += f" and of {several(len(own) - NAMED_MOST, 'other')}" if len(own) > NAMED_MOST else ""
         many, unreviewed = several(sum(day.moments for day in own), "moment"), sum(day.unreviewed for day in own)
         size = sum(day.size_bytes for day in own) / GB
         lines.append(

@@ -54,7 +54,7 @@ def made(home: Path) -> None:
 
 def later(home: Path) -> House:
     house = House(home)
-    house.clock.sleep(8 * DAY_S)  # type: ignore[attr-defined]  # a ManualClock
+    house.clock.sleep(8 * DAY_S)
     return house
 
 

@@ -21,6 +21,7 @@ from server.dataset import rollups, splits
 from server.dataset.worth import Worth
 from server.privacy import deletion, making_room, retention
 from server.privacy.deletion import DeletionPort
+from server.privacy.making_room import SpaceDay, SpaceStanding
 from server.privacy.proof import Proof
 from server.privacy.space import DAY_S, GB
 from server.privacy.space_settings import SpaceSettings
@@ -194,3 +195,12 @@ def test_reading_in_the_order_of_worth_sorts_nothing(house: House) -> None:
     assert "ix_samples_worth" in steps
     assert "SCAN" not in steps
     assert "TEMP B-TREE" not in steps
+
+
+def test_of_many_wearers_a_sentence_names_those_with_the_most() -> None:
+    days = tuple(SpaceDay("2026-12-01", f"W{n:02d}", n, 0, 10) for n in range(1, 31))
+    (line,) = making_room.announced_in_words(SpaceStanding(announced=days))
+    assert line.startswith("465 moments (0.00 GB) may be deleted from 2026-12-01 on")
+    assert "(30 of W30, 29 of W29," in line
+    assert "21 of W21 and of 20 others)" in line
+    assert "1 moment (" in making_room.announced_in_words(SpaceStanding(announced=days), ["W01"])[0]
