@@ -136,12 +136,15 @@ def _factored(
     placed = None if change is None else _placed(tensors[name], tensors.get(_twin(name)), change.added)
     if change is None or placed is None:
         return None
-    like, added = placed
-    parts = [_of_rows(like, start, part, change.floor) for start, part in _parts(added, change.floor)]
+    patches = _all_rows(*placed, change.floor)
+    return patches if sum(len(data) for _, data in patches) < len(tensors[name].data) else None
+
+
+def _all_rows(like: Patch, added: Matrix, floor: float) -> list[tuple[Patch, bytes]]:
+    """Each part by its factors; where one has too many ranks, all of the bytes, which saves nothing."""
+    parts = [_of_rows(like, start, part, floor) for start, part in _parts(added, floor)]
     patches = [one for one in parts if one is not None]
-    if len(patches) < len(parts) or sum(len(data) for _, data in patches) >= len(tensors[name].data):
-        return None
-    return patches
+    return patches if len(patches) == len(parts) else [(like, bytes(4 * like.rows * like.columns))]
 
 
 def _placed(tensor: _Tensor, scales: _Tensor | None, added: Matrix) -> tuple[Patch, Matrix] | None:
