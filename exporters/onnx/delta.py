@@ -132,24 +132,30 @@ def _factored(
     """The patches of one weight by factors; None where it is none, or its bytes are smaller."""
     if name.endswith(SCALES) and _twin(name) in tensors:
         name = _twin(name)
-    tensor, scales = tensors[name], tensors.get(_twin(name)) if name.endswith(SUFFIX_8) else None
-    found = changes.get(name if scales is None else name.removesuffix(SUFFIX_8))
-    if found is None:
+    change = changes.get(name.removesuffix(SUFFIX_8))
+    placed = None if change is None else _placed(tensors[name], tensors.get(_twin(name)), change.added)
+    if change is None or placed is None:
         return None
-    change = found.added
-    if scales is not None:
-        rows, blocks, block = tensor.shape
-        change = np.pad(change.T, ((0, 0), (0, blocks * block - change.shape[0])))
-        like = Patch("blocks", tensor.at, 0, rows, blocks * block, scales_at=scales.at, block=block)
-    elif tensor.kind == onnx.TensorProto.FLOAT and tensor.shape == change.shape:
-        like = Patch("float", tensor.at, 0, *change.shape)
-    else:
-        return None
-    parts = [_of_rows(like, start, part, found.floor) for start, part in _parts(change, found.floor)]
+    patches = _all_rows(*placed, change.floor)
+    return patches if sum(len(data) for _, data in patches) < len(tensors[name].data) else None
+
+
+def _all_rows(like: Patch, added: Matrix, floor: float) -> list[tuple[Patch, bytes]]:
+    """Each part by its factors; where one has too many ranks, all of the bytes, which saves nothing."""
+    parts = [_of_rows(like, start, part, floor) for start, part in _parts(added, floor)]
     patches = [one for one in parts if one is not None]
-    if len(patches) < len(parts) or sum(len(data) for _, data in patches) >= len(tensor.data):
-        return None
-    return patches
+    return patches if len(patches) == len(parts) else [(like, bytes(4 * like.rows * like.columns))]
+
+
+def _placed(tensor: _Tensor, scales: _Tensor | None, added: Matrix) -> tuple[Patch, Matrix] | None:
+    """Where a weight lies in the file, and what is added to it as it lies there; None where it cannot be added to."""
+    if scales is not None and tensor.kind == onnx.TensorProto.UINT8:
+        rows, blocks, block = tensor.shape
+        padded = np.pad(added.T, ((0, 0), (0, blocks * block - added.shape[0])))
+        return Patch("blocks", tensor.at, 0, rows, blocks * block, scales_at=scales.at, block=block), padded
+    if tensor.kind == onnx.TensorProto.FLOAT and tensor.shape == added.shape:
+        return Patch("float", tensor.at, 0, *added.shape), added
+    return None
 
 
 def _of_rows(like: Patch, start: int, change: Matrix, floor: float) -> tuple[Patch, bytes] | None:

@@ -21,8 +21,7 @@ from exporters.onnx.bundle import Exportable, Label, export_bundle
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
-from shared import atomic, bundle
-from shared.errors import BundleError
+from shared import atomic
 
 FOLDER = "bases"
 MADE_BY = ("torch", "transformers", "onnxruntime", "onnx")
@@ -36,19 +35,13 @@ def key_of(base: Checkpoint, bits: int) -> str:
 
 
 def of_night(base: Checkpoint, what: Exportable, registry: Registry, *, bits: int, progress: Progress) -> Path | None:
-    """The base's graphs, exported where they are not here yet; None where no device can have models of this base.
+    """The base's graphs, exported where they are not here yet; None where the base was never a model, so that no device
+    has it: a difference would be fetched for nothing.
 
     what: the base, to be exported
     raises: OSError; whatever an export raises
     """
-    champion = registry.champion()
-    if not champion or bits != delta.BITS:
-        return None
-    try:
-        known = bundle.read_manifest(registry.bundle_folder(champion)).base
-    except BundleError:
-        return None
-    if known != base.name:
+    if bits != delta.BITS or base.name not in {model.version for model in registry.list()}:
         return None
     folder = registry.home / FOLDER / key_of(base, bits)
     if not folder.is_dir():

@@ -286,6 +286,6 @@ def test_a_night_travels_as_a_difference_to_its_base_and_is_judged_as_that(slept
     made = {file.path for file in delta.files}
     known = {entry.sha256 for entry in has.files}
     moved = [entry for entry in manifest.files if entry.path not in made and entry.sha256 not in known]
-    model = [entry.size_bytes for entry in moved if not entry.path.startswith("golden/")]  # pictures are this home's own
+    model = [entry.size_bytes for entry in moved if not entry.path.startswith("golden/")]  # this home's own pictures
     assert sum(model) < 0.12 * manifest.size_bytes
     assert slept.night.parity > 0.95
