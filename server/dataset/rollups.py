@@ -48,9 +48,7 @@ class Tally:
 def values_of(row: sample_row.SampleRow) -> dict[str, object]:
     """The columns of a fold that it is selected by and that its sums are made from."""
     whose = row.speaker_id or row.device  # as server.consent.terms.wearer_of
-    return {
-        "wearer": whose, "model": row.model_version, "marks": judged.marks_of(row), "cells": judged.cells_of(row),
-    }  # fmt: skip
+    return {"wearer": whose, "model": row.model_version, "marks": judged.marks_of(row), "cells": judged.cells_of(row)}
 
 
 def rules() -> str:

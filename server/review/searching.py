@@ -177,9 +177,11 @@ def _named(wanted: MomentFilter) -> tuple[tuple[ColumnElement[str], str], ...]:
     """What an index of its own begins with, and the value that is meant."""
     table = db.samples.c
     return (
-        (table.walk_id, wanted.walk), (table.device, wanted.device), (table.wearer, wanted.wearer),
+        (table.walk_id, wanted.walk),
+        (table.device, wanted.device),
+        (table.wearer, wanted.wearer),
         (table.model, wanted.model),
-    )  # fmt: skip
+    )
 
 
 def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-import httpx
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -130,6 +129,8 @@ def _hkdf(salt: bytes, secret: bytes, info: bytes, size: int) -> bytes:
 
 def post(subscription: PushSubscription, plain: bytes, sender: PushSender, *, urgent: bool = False) -> PushOutcome:
     """Send a message; it blocks for TIMEOUT_S at most. What goes wrong is logged, with nothing of the address."""
+    import httpx  # a server starts without
+
     headers = {
         "Authorization": vapid.authorization(
             sender.key, subscription.origin, contact=sender.contact, now_utc=sender.now_utc

@@ -128,10 +128,17 @@ def sized(folder: Path, moments: int, spent: Spent) -> Iterator[Sized]:
     make_bundle(folder.with_suffix(".m1"), "m1", contents({"a.onnx": 500}, seed=1))
     desk.watched.registry.add(folder.with_suffix(".m1"))
     names = {
-        "{sample_id}": sample_id, "{walk_id:path}": walk_id, "{name:path}": "Wearer 1",
-        "{kind}/{name}": body["frame_path"], "{number}": "1", "{name}": "device-001", "{version}": "m1",
-        "{run_id}": "1", "{account_id}": "1", "{section}": "learn",
-    }  # fmt: skip
+        "{sample_id}": sample_id,
+        "{walk_id:path}": walk_id,
+        "{name:path}": "Wearer 1",
+        "{kind}/{name}": body["frame_path"],
+        "{number}": "1",
+        "{name}": "device-001",
+        "{version}": "m1",
+        "{run_id}": "1",
+        "{account_id}": "1",
+        "{section}": "learn",
+    }
     try:
         browser = TestClient(app, base_url=SITE, headers=SAME_SITE, follow_redirects=False)
         browser.cookies.set("waycue", town.access.sessions.open(town.id_of("Ana")))
