@@ -140,10 +140,14 @@ def train(
     save_adapter(adapted, base, folder / "adapter", recipe, of_base)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
+    _at_rest(base, guide)
+    return Trained(losses.mean(first=True), losses.mean(first=False), steps, history, len(np.unique(order)))
+
+
+def _at_rest(base: Checkpoint, guide: Guide) -> None:
     model: Any = base.model
     model.activation_checkpointing_disable()
     guide.eval()
-    return Trained(losses.mean(first=True), losses.mean(first=False), steps, history, len(np.unique(order)))
 
 
 def adapt(base: Checkpoint, recipe: Recipe) -> Any:

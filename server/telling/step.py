@@ -157,19 +157,24 @@ def step(state: ToldSoFar, event: TellingEvent, now_utc: float) -> tuple[ToldSoF
 
 
 def _letter(state: ToldSoFar, items: Iterable[NewsItem], person: Recipient, now_utc: float) -> NewsLetter:
-    """Everything new in one message; without keys where there is nothing to send. To who could not be reached what is
-    urgent is tried every minute all the same: the network may be back."""
-    not_before_utc, failures = state.not_before_utc.get(person.name, 0.0), state.failures.get(person.name, 1)
-    waits = now_utc < not_before_utc
-    if waits and now_utc < not_before_utc - _wait_s(failures) + RETRY_FIRST_S:
-        return NewsLetter(person.name, (), ())
-    quiet, seen = is_quiet(person, now_utc), items if person.sees is None else person.sees
-    now = (item for item in seen if item.key.kind in URGENT or not waits)
-    new = [item for item in now if _is_due(state, item.key, person, now_utc, quiet=quiet)]
+    """Everything new in one message; without keys where there is nothing to send."""
+    kinds, quiet = _tried(state, person, now_utc), is_quiet(person, now_utc)
+    seen = (item for item in (items if person.sees is None else person.sees) if item.key.kind in kinds)
+    new = [item for item in seen if _is_due(state, item.key, person, now_utc, quiet=quiet)]
     lines = [item.text for item in new[:LINES_MOST]]
     if len(new) > LINES_MOST:
         lines.append(f"And {len(new) - LINES_MOST} more.")
     return NewsLetter(person.name, tuple(item.key for item in new), tuple(lines))
+
+
+def _tried(state: ToldSoFar, person: Recipient, now_utc: float) -> frozenset[NewsKind]:
+    """What is tried now. Who could not be reached for long hears of what is urgent all the same, tried every minute:
+    the network may be back."""
+    not_before_utc = state.not_before_utc.get(person.name, 0.0)
+    if now_utc >= not_before_utc:
+        return frozenset(NewsKind)
+    failed_utc = not_before_utc - _wait_s(state.failures.get(person.name, 1))
+    return URGENT if now_utc >= failed_utc + RETRY_FIRST_S else frozenset()
 
 
 def _wait_s(failures: int) -> float:
