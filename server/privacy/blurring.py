@@ -14,6 +14,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -113,9 +114,9 @@ def hidden_clip(path: Path, finder: PeopleFinder | None) -> HiddenClip:
     images = [np.asarray(image) for _, image in _played(film)]
     if finder is None:
         return HiddenClip(encoded([veil.whole(image) for image in images]), len(images))
-    found = [[region for some in finder.regions(image) for region in some] for image in images]
+    found = [list(chain.from_iterable(finder.regions(image))) for image in images]
     around = [found[max(0, number - LAG_FRAMES) : number + LAG_FRAMES + 1] for number in range(len(images))]
-    covered = tuple(tuple(region for some in near for region in some) for near in around)
+    covered = tuple(tuple(chain.from_iterable(near)) for near in around)
     data = encoded([veil.blurred(image, own) for image, own in zip(images, covered, strict=True)])
     return HiddenClip(data, sum(map(len, found)), covered)
 

@@ -106,10 +106,14 @@ def covered(moments: Iterable[Mapping[str, str]], plan: RecordingPlan) -> Covera
     alone = [((field, choice),) for field in FIELDS for choice in CHOICES[field]]
     asked = [*alone, *(where for where in plan.want if len(where) > 1)]
     cells = tuple(_cell(where, kinds, plan.want.get(where, 0)) for where in asked)
+    return Coverage(counted.total(), _unknown(kinds), cells, _grid(kinds))
+
+
+def _unknown(kinds: _Kinds) -> dict[str, int]:
     unknown = {field: sum(n for kind, n in kinds if not kind[field]) for field in FIELDS}
     # Indoors there is no weather.
     unknown["weather"] -= sum(n for kind, n in kinds if not kind["weather"] and kind["environment"] in INDOORS)
-    return Coverage(counted.total(), unknown, cells, _grid(kinds))
+    return unknown
 
 
 def _grid(kinds: _Kinds) -> dict[str, dict[str, int]]:
