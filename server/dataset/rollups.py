@@ -45,6 +45,10 @@ class Tally:
     audit_correct: int = 0
 
 
+VALUES = ("wearer", "model", "marks", "cells", "worth")
+"""What `values_of` gives."""
+
+
 def values_of(row: sample_row.SampleRow) -> dict[str, object]:
     """The columns of a fold that it is selected by and that its sums are made from."""
     whose = row.speaker_id or row.device  # as server.consent.terms.wearer_of
@@ -107,7 +111,7 @@ def filling(store: Store) -> Background:
 def _filled(connection: Connection, after: str) -> tuple[str | None, int]:
     """The folds behind that one: (the last of them, None where there are no more; how many changed)."""
     table = db.samples
-    columns = (table.c[name] for name in ("sample_id", "body", "wearer", "model", "marks", "cells", "worth"))
+    columns = (table.c[name] for name in ("sample_id", "body", *VALUES))
     query = select(*columns).where(table.c.sample_id > after)
     folds = connection.execute(query.order_by(table.c.sample_id).limit(AT_ONCE)).all()
     changes = []

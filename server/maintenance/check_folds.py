@@ -40,7 +40,7 @@ def differences(store: Store, *, to: Told = nobody) -> Iterator[HomeFinding]:
 
 def _folds(connection: Connection) -> Iterator[Any]:
     table = db.samples
-    query = select(table.c.sample_id, table.c.body, table.c.wearer, table.c.model, table.c.marks, table.c.cells)
+    query = select(*(table.c[name] for name in ("sample_id", "body", *rollups.VALUES)))
     yield from connection.execute(query.order_by(table.c.sample_id).execution_options(yield_per=EVERY))
 
 
