@@ -21,7 +21,18 @@ from shared.errors import DatasetError
 
 DAMAGED = "database damaged"
 _FROM_THE_LOGS = frozenset(
-    ("records", "parts", "erasures", "walks", "dataset_rows", "log_state", "samples", "rollups", "rollup_state")
+    (
+        "records",
+        "parts",
+        "stored_bytes",
+        "erasures",
+        "walks",
+        "dataset_rows",
+        "log_state",
+        "samples",
+        "rollups",
+        "rollup_state",
+    )
 )
 
 
