@@ -248,6 +248,12 @@ def judge(bundle: Path | None, *, each: int) -> dict[str, Any]:
     }
 
 
+def measure() -> list[dict[str, Any]]:
+    """The table's rows of what needs no model of pictures, as `make bench NAME=web` shows them."""
+    evidence = list(heard(_spoken_set.part("judge", each=_spoken_set.A_CELL), KEPT / "judge.jsonl"))
+    return [row(way, evidence, noise) for way in _ways(evidence, sees=False) for noise in ("clean", "street")]
+
+
 def _ways(evidence: Sequence[Evidence], *, sees: bool) -> list[Way]:
     """Those that there is evidence for."""
     whisper = any(one.by(SENTENCES) for one in evidence)
