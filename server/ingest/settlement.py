@@ -75,8 +75,15 @@ class Settlement:
             ]
             if good or self.records:
                 self._merge(good)
+        except Exception as error:  # unforeseen: whoever waits for an answer is told nothing, and asks again
+            self._failed(OSError(str(error)))
+            raise
         finally:
             self.done.set()
+
+    def _failed(self, error: OSError) -> None:
+        self.errors, self.verdicts = [error] * len(self.partial), [error] * len(self.whole)
+        self.opened, self.files, self.record_outcomes = {}, {}, [None] * len(self.records)
 
     def _may_merge(self, arrival: Arrival, verdict: Verdict | OSError) -> bool:
         """moved: by an earlier process that did not come to the end, or by a worker that may be just about to."""

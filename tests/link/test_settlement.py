@@ -198,3 +198,18 @@ def test_a_settlement_that_fails_in_a_way_nobody_thought_of_does_not_end_the_int
             ingest.settle()
     send(ingest, "end")  # its device insists
     assert [ack.state for ack in acks(ingest.settle())] == ["merged"]
+
+
+def test_after_a_settlement_that_failed_unforeseen_what_was_asked_is_answered_by_the_next(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(ingest, DATA)
+    send(ingest, "0", DATA[:1000])
+    ingest.begin()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", lambda fd: (_ for _ in ()).throw(RuntimeError("unforeseen")))
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            ingest.run()
+    assert ingest.finish() == []
+    send(ingest, "1000", DATA[1000:2000])
+    assert acks(ingest.settle()) == [Ack("receiving", ranges=((0, 2000),), answers="begin")]
