@@ -30,7 +30,7 @@ class TokenScope(StrEnum):
     ADMIN = "admin"
     """What only admins may do."""
     ACCOUNTS = "accounts"
-    """Let people in and out, for an admin's programs."""
+    """Let people in and out, for an admin's programs. About admins: with `ADMIN` beside it alone."""
 
 
 @dataclass(frozen=True, slots=True)

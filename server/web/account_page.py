@@ -32,7 +32,7 @@ SCOPES = (
     (TokenScope.READ, "Look at moments, files and figures"),
     (TokenScope.REVIEW, "Decide about moments"),
     (TokenScope.ADMIN, "What only admins may do"),
-    (TokenScope.ACCOUNTS, "Let people in and out, as an admin"),
+    (TokenScope.ACCOUNTS, "Let people in and out; admins only with the one above"),
 )
 NO_ACCOUNT = "There are no accounts here yet. Make the first in a terminal: waycue-server accounts invite --role admin"
 Typed = Annotated[str, Form(max_length=400)]

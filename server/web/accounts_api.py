@@ -1,4 +1,5 @@
-"""The JSON API of accounts, for admins and for their tokens with the scope `accounts`. The same acts as /people.
+"""The JSON API of accounts, for admins and for their tokens with the scope `accounts`. The same acts as /people,
+but without the scope `admin` a token makes no admin and touches no admin's account.
 
     GET    /api/accounts                          {"accounts": […]}
     POST   /api/accounts                          {"role", "wearers", "hours"} → {"link", "hours"}: an invitation
@@ -23,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.access.accounts import MOST_WEARERS, PersonAccount, Wearers
 from server.access.invitations import DEFAULT_HOURS, MOST_HOURS
-from server.access.letting_in import LettingIn, NoSuchAccount
+from server.access.letting_in import AboutAdmins, LettingIn, NoSuchAccount
 from server.access.person import Role
 from server.access.service import Access
+from server.access.tokens import TokenScope
 from server.web import person
 from server.web.numbers import RowNumber
 from shared.errors import Refused
@@ -149,7 +151,8 @@ def _by(request: Request, access: Access) -> LettingIn:
     who = person.of(request)
     if who.role is not Role.ADMIN:
         raise HTTPException(403, "Only an admin may do this.")
-    return LettingIn(access, who.name)
+    scopes = request.state.scopes
+    return LettingIn(access, who.name, about_admins=scopes is None or TokenScope.ADMIN in scopes)
 
 
 def _link(request: Request, token: str, hours: float) -> dict[str, Any]:
@@ -162,5 +165,7 @@ def _done(act: Callable[[], Answer]) -> Answer:
         return act()
     except NoSuchAccount as error:
         raise HTTPException(404, str(error)) from None
+    except AboutAdmins as error:
+        raise HTTPException(403, f"{error} {error.hint}") from None
     except Refused as error:
         raise HTTPException(422, str(error)) from None

@@ -30,6 +30,7 @@ from server.web import (
     consent,
     deeds,
     ear_deleting,
+    ear_near,
     installable,
     media,
     moments_page,
@@ -101,6 +102,7 @@ def create_app(
     app.include_router(deeds.router(review_desk))
     ear = EarDesk(review_desk, SpokenTexts(clock))
     app.include_router(by_ear.router(ear))
+    app.include_router(ear_near.router(ear))
     app.include_router(installable.router(pages))
     app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:

@@ -7,7 +7,7 @@
     GET  /api/ear/phrase             ?name=                       → {"parts"}: one of the fixed sentences
     GET  /ear/sound/{token}          WAV
 
-Deleting is in server.web.ear_deleting.
+Deleting and blurring are in server.web.ear_deleting; the walk and moments that look the same in server.web.ear_near.
 
 A part is {"text", "kind", "sound"}: `sound` is the address of what is played, a WAV of the server's voice or a file of
 the dataset. Only the person who was given a token hears it (`server.voice.speech`).
@@ -50,7 +50,9 @@ Phrase = Literal["help", "unheard", "paused", "typing", "nothing_here", "no_serv
 Deed = Literal["accept", "edit", "nothing", "reject", "skip", "difficult"]
 
 
-class _NextAsked(BaseModel):
+class NextAsked(BaseModel):
+    """What the page sends with what asks for a moment."""
+
     model_config = ConfigDict(strict=True, extra="forbid")
 
     done: int = Field(0, ge=0, le=MOST_DONE)
@@ -162,12 +164,12 @@ def router(ear: EarDesk) -> APIRouter:
         )
 
     @routes.post("/api/ear/next")
-    def following(request: Request, asked: _NextAsked) -> dict[str, Any]:
+    def following(request: Request, asked: NextAsked) -> dict[str, Any]:
         """The next moment, taken for who asks."""
         return _noted(request, ear.next(person.of(request), asked.done))
 
     @routes.post("/api/ear/undo")
-    def undo(request: Request, asked: _NextAsked) -> dict[str, Any]:
+    def undo(request: Request, asked: NextAsked) -> dict[str, Any]:
         """Take back the newest decision of who asks."""
         who = person.of(request)
         outcome = desk.reviews.undo(by=who)

@@ -1,7 +1,10 @@
-"""Deleting a moment by ear: what would go is told, Enter carries it out once that was heard, and the proof is spoken.
+"""Deleting and blurring a moment by ear: what would go is told, Enter carries it out once that was heard, and what
+became of it is spoken.
 
 GET  /api/ear/{sample_id}/delete    → {"parts", "may"}: what would go; 403 where it is not theirs
 POST /api/ear/{sample_id}/delete    {} → {"parts", "go_on"}: the proof
+GET  /api/ear/{sample_id}/blur      → {"parts", "may"}: what would become of it
+POST /api/ear/{sample_id}/blur      {"done"} → as /api/ear/next: what was hidden, and the moment again
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from server.privacy import plans
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import DeletionKind
 from server.web import ear_words, person
-from server.web.by_ear import EarDesk
+from server.web.by_ear import EarDesk, NextAsked
 from server.web.ear_words import EarPart
 from server.web.person import Person
 from shared.errors import Refused
@@ -42,6 +45,24 @@ def router(ear: EarDesk, privacy: PrivacyDesk) -> APIRouter:
             return _refused(ear, who)
         proof = privacy.delete(_plan(privacy, sample_id), by=who.name)
         return JSONResponse({"parts": ear.played(who, ear_words.deleted(proof)), "go_on": True})
+
+    @routes.get("/api/ear/{sample_id}/blur")
+    def ask_to_blur(request: Request, sample_id: str) -> JSONResponse:
+        """What blurring this moment would do."""
+        who = person.of(request)
+        ear.row(sample_id, who)
+        return JSONResponse({"parts": ear.played(who, (ear_words.blurring(),)), "may": True})
+
+    @routes.post("/api/ear/{sample_id}/blur")
+    def blur(request: Request, sample_id: str, asked: NextAsked) -> JSONResponse:
+        """Blur it, and tell what was hidden."""
+        who = person.of(request)
+        try:
+            made = privacy.blur(ear.row(sample_id, who), by=who.name, whole=False)
+        except Refused as refused:
+            return JSONResponse({"parts": ear.played(who, (EarPart(str(refused)),)), "go_on": False}, 409)
+        told = f"{made.hidden}." if made.hidden else f"Nothing was found to blur, with {made.found_with}."
+        return JSONResponse(ear.moment(who, ear.row(sample_id, who), asked.done, (EarPart(told),)))
 
     return routes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from server.privacy.proof import Proof
@@ -25,8 +26,9 @@ class EarKind(StrEnum):
     """What the wearer said: a proposal that is unsure is accepted only once this was heard to its end."""
     PROPOSAL = "proposal"
     """What Enter accepts: it accepts nothing before this was heard."""
-    DELETION = "deletion"
-    """The question before a moment is deleted: Enter deletes nothing before this was heard."""
+    QUESTION = "question"
+    """What is asked before a moment is deleted or blurred, or one decision is about several: Enter carries out nothing
+    before this was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,21 @@ HELP = (
     "T: reject, so that it teaches nothing.",
     "S: skip. U: undo. D: difficult, for somebody else.",
     "R: hear the moment again. W: hear only what the wearer said.",
+    "J and K: the moment after and before this one on the walk.",
+    "X: accept for the moments that look the same, too. B: blur faces and number plates. You are asked first.",
     "Delete: delete the moment for good, where it is yours. You are asked first.",
     "Space: pause, and go on. Plus and minus: faster and slower.",
     "Escape: stop speaking. H: these keys.",
 )
 DONE = "Nothing is left to review. Thank you."
 NOT_YOURS = "Only an admin, or the wearer, may delete it."
+ON_WALK = {"next": "The moment after it on the walk.", "previous": "The moment before it on the walk."}
+END_OF_WALK = {
+    "next": "No moment of this walk comes after this one.",
+    "previous": "No moment of this walk comes before this one.",
+}
+NONE_ALIKE = "No other moment that waits looks the same."
+BLUR = "Faces and number plates are made unrecognisable, in the picture and in the clip. It cannot be taken back."
 UNHEARD = "Listen first. Then Enter accepts it."
 
 
@@ -117,7 +128,27 @@ def deleting(words: Sequence[str]) -> tuple[EarPart, ...]:
     """The question before a moment is deleted. words: what would go, a sentence for each thing, and that it is final"""
     *before, last = words
     question = f"{last} Enter deletes it. Escape keeps it."
-    return (*(EarPart(line) for line in before), EarPart(question, kind=EarKind.DELETION))
+    return (*(EarPart(line) for line in before), EarPart(question, kind=EarKind.QUESTION))
+
+
+def blurring() -> EarPart:
+    """The question before a moment is blurred."""
+    return EarPart(f"{BLUR} Enter does it. Escape leaves it.", kind=EarKind.QUESTION)
+
+
+def alike(proposal: str, times: Sequence[datetime]) -> tuple[EarPart, ...]:
+    """The question before one decision is about several moments. times: of the others, in UTC; none = there are none"""
+    if not times:
+        return (EarPart(NONE_ALIKE),)
+    told = f"{several(len(times), 'other moment')} of this walk: the device said the same, and they look the same."
+    at = f"At {', '.join(f'{one:%H:%M:%S}' for one in times)}."
+    question = f"Proposed for all: {proposal or 'nothing should be said.'} Enter accepts all of them. Escape leaves it."
+    return (EarPart(told), EarPart(at), EarPart(question, kind=EarKind.QUESTION))
+
+
+def decided_all(count: int, *, left: int) -> EarPart:
+    """What became of one decision about several."""
+    return EarPart(f"Confirmed: {several(count, 'moment')}. {_left(left)} U takes all of them back.")
 
 
 def deleted(proof: Proof) -> tuple[EarPart, ...]:

@@ -55,6 +55,8 @@ class MayPass:
     account: PersonAccount | None = None
     about: tuple[str, str] | None = None
     """What is written down once it was answered: (one of server.access.audit.ACTIONS, a moment or a file)."""
+    scopes: frozenset[TokenScope] | None = None
+    """What the token is good for; None = a browser's log-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Entry:
             await send(message)
 
         state = scope.setdefault("state", {})
-        state["account"], state["listed"] = verdict.account, []
+        state["account"], state["listed"], state["scopes"] = verdict.account, [], verdict.scopes
         if verdict.person is not None:
             state["person"] = verdict.person
         await self._app(scope, receive, send_noted)
@@ -133,7 +135,9 @@ class Entry:
             return MayPass(None) if everybodys else TurnedAway(403, SWITCHED_OFF)
         if asked is None:
             return TurnedAway(404, NOT_THERE, account.person)
-        return _objection(account.person, scopes, asked.permit) or self._about(request, account, asked)
+        objection = _objection(account.person, scopes, asked.permit)
+        verdict = objection or self._about(request, account, asked)
+        return replace(verdict, scopes=scopes) if isinstance(verdict, MayPass) else verdict
 
     def _before_accounts(self, request: Request, asked: AskedRoute | None) -> MayPass | TurnedAway:
         # A proxy on this machine that the settings do not name would open the page to all that it serves.

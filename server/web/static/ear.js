@@ -17,9 +17,8 @@
 
   let moment = null; // as /api/ear/next gives it
   let offered = []; // wordings that Enter or a number teaches, after words that were not taken or a number
-  let deleting = false; // it was asked for, and told what would go
+  let asking = null; // a question that Enter answers with yes, once it was heard: {what, parts, chosen}
   let heard = new Set(); // kinds of parts of this moment that were heard
-  let asked = []; // what was told before a deletion
   let queue = [];
   let playing = null; // the part that is being played
   let turn = 0; // of playing: a newer one ends the older
@@ -52,7 +51,7 @@
   }
   // Whether so much of such a part was heard that it may be answered; also what is being played now counts.
   function wasHeard(kind) {
-    const enough = ["proposal", "deletion"].includes(kind) && playing?.kind === kind && player.currentTime >= HEARD_S;
+    const enough = ["proposal", "question"].includes(kind) && playing?.kind === kind && player.currentTime >= HEARD_S;
     if (enough) heard.add(kind);
     return heard.has(kind);
   }
@@ -89,7 +88,6 @@
     if (playing && playing.kind === "proposal") return;
     begun(moment.parts.filter((part) => part.kind === "proposal"));
   }
-  const question = () => asked.filter((part) => part.kind === "deletion");
 
   // ---- asking
   const PREPARED = new Audio(); // what is said where the server does not answer must be here before
@@ -139,20 +137,33 @@
     await next(value.parts);
   }
 
-  async function askToDelete() {
+  async function askFirst(what) {
     hush();
-    const value = await ask(path("delete"));
-    heard.delete("deletion");
-    deleting = value.may;
-    asked = value.parts;
+    const value = await ask(path(what));
+    heard.delete("question");
+    asking = value.may ? { what, parts: value.parts, chosen: value.chosen } : null;
     offered = [];
-    begun(asked);
+    begun(value.parts);
   }
-  async function remove() {
+  const SENT = {
+    delete: () => ({}),
+    blur: () => ({ done: done.get() }),
+    alike: (chosen) => ({ row_id: moment.row_id, chosen }),
+  };
+  async function carryOut() {
     hush();
-    deleting = false;
-    const value = await ask(path("delete"), {});
-    if (value.go_on) await next(value.parts);
+    const { what, chosen } = asking;
+    asking = null;
+    heard.delete("proposal"); // what was heard last was a question
+    const value = await ask(path(what), SENT[what](chosen));
+    done.add(value.count || 0);
+    if (value.id) take(value);
+    else if (value.go_on) await next(value.parts);
+    else begun(value.parts);
+  }
+  async function along(way) {
+    const value = await ask(path(`walk?way=${way}&done=${done.get()}`));
+    if (value.id) take(value);
     else begun(value.parts);
   }
 
@@ -163,9 +174,9 @@
       if (!queue.length) await next();
       return;
     }
-    if (deleting) {
-      if (wasHeard("deletion")) await remove();
-      else if (!playing || playing.kind !== "deletion") begun(question());
+    if (asking) {
+      if (wasHeard("question")) await carryOut();
+      else if (!playing || playing.kind !== "question") begun(asking.parts.filter((part) => part.kind === "question"));
       return;
     }
     if (offered.length) {
@@ -209,8 +220,8 @@
     document.getElementById("title").focus();
   }
   function leave() {
-    const was = offered.length > 0 || deleting;
-    deleting = false;
+    const was = offered.length > 0 || asking !== null;
+    asking = null;
     if (was) heard.delete("proposal"); // what was heard last was another wording
     offered = [];
     hush();
@@ -231,7 +242,11 @@
     reject: () => act("reject"),
     skip: () => act("skip"),
     difficult: () => act("difficult"),
-    delete: askToDelete,
+    delete: () => askFirst("delete"),
+    blur: () => askFirst("blur"),
+    alike: () => askFirst("alike"),
+    next: () => along("next"),
+    previous: () => along("previous"),
     undo: async () => {
       await prepare();
       const value = await ask("/api/ear/undo", { done: done.get() });
@@ -252,8 +267,8 @@
     const known = Object.hasOwn(ACTIONS, name) || /^[1-9]$/.test(name);
     if (busy) return;
     busy = true;
-    if (deleting && !["enter", "accept", "pause"].includes(name)) {
-      deleting = false;
+    if (asking && !["enter", "accept", "pause"].includes(name)) {
+      asking = null;
       heard.delete("proposal"); // what was heard last was another thing
     }
     try {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from server.access.person import Role
+from server.access.person import Person, Role
 from server.access.tokens import TokenScope
 from server.web import entry
 from tests.server.access.people import PASSWORD, SAME_SITE, Town
@@ -15,7 +15,10 @@ from tests.server.access.people import PASSWORD, SAME_SITE, Town
 SESSION = "waycue"
 
 
-def program(site: Town, name: str = "Ana", scopes: tuple[TokenScope, ...] = (TokenScope.ACCOUNTS,)) -> TestClient:
+BOTH = (TokenScope.ACCOUNTS, TokenScope.ADMIN)
+
+
+def program(site: Town, name: str = "Ana", scopes: tuple[TokenScope, ...] = BOTH) -> TestClient:
     token = site.access.tokens.make(site.id_of(name), "script", scopes)
     made = site.visitor()
     made.headers.update({"Authorization": f"Bearer {token}"})
@@ -124,6 +127,30 @@ def test_a_token_without_the_scope_or_of_no_admin_does_nothing(scopes: tuple[Tok
         answer = asks.request(method, path, json=sent) if sent else asks.request(method, path)
         assert answer.status_code == 403, path
     assert site.access.accounts.named("Carl").person.role is Role.CAREGIVER
+
+
+def test_a_token_that_lets_people_in_makes_no_admin_and_touches_none(site: Town) -> None:
+    ana, carl = program(site, scopes=(TokenScope.ACCOUNTS,)), site.id_of("Carl")
+    other = site.add(Person("Otto", Role.ADMIN))
+    phone = site.access.tokens.make(other, "phone", [TokenScope.READ])
+    (own,) = site.access.tokens.all(other)
+    for method, path, sent in (
+        ("POST", "/api/accounts", {"role": "admin"}),
+        ("POST", f"/api/accounts/{carl}/allow", {"role": "admin"}),
+        ("POST", f"/api/accounts/{other}/allow", {"role": "caregiver"}),
+        ("POST", f"/api/accounts/{other}/reset", {}),
+        ("POST", f"/api/accounts/{site.id_of('Ana')}/reset", {}),
+        ("POST", f"/api/accounts/{other}/disable", {"disabled": True}),
+        ("POST", f"/api/accounts/{other}/disable", {"disabled": False}),
+        ("DELETE", f"/api/accounts/{other}", None),
+        ("DELETE", f"/api/accounts/{other}/tokens/{own.id}", None),
+    ):
+        answer = ana.request(method, path, json=sent)
+        assert (answer.status_code, "scope admin" in answer.text) == (403, True), (path, answer.text)
+    assert site.access.tokens.account_of(phone) is not None
+    assert site.access.accounts.named("Carl").person.role is Role.CAREGIVER
+    assert ana.post(f"/api/accounts/{carl}/disable", json={"disabled": True}).status_code == 200
+    assert ana.post("/api/accounts", json={"role": "caregiver"}).status_code == 200
 
 
 def test_tokens_are_told_without_their_secret_and_ended_by_their_owners_number(site: Town) -> None:

@@ -107,6 +107,7 @@ SENT: dict[str, dict[str, Any]] = {
     "GET /api/wording": {"params": {"text": "curb ahead"}},
     "DELETE /api/words": {"params": {"words": "plank"}},
     "GET /api/ear/phrase": {"params": {"name": "help"}},
+    "GET /api/ear/{sample_id}/walk": {"params": {"way": "next"}},
     "GET /api/ear/{sample_id}/say": {"params": {"what": "wearer"}},
     "POST /moments/{sample_id}/comment": {"data": {"comment": "Look again."}},
     "POST /wearers/{name:path}": {"data": {"no_question": "x"}},  # refused: nobody's consent changes here

@@ -7,6 +7,7 @@ import io
 import shutil
 import wave
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from server.review.decisions import ReviewDecision
 from server.web import ear_words, view
 from server.web.ear_words import EarKind
 from shared.wav import decode_sound
-from tests.server.dataset.moments import House
+from tests.server.dataset.moments import House, moment
 from tests.server.web.ears import EARS, FASTEST, needs_ears, understood
-from tests.server.web.serving import CORRECTED, FLAGGED, PUZZLING, ask, correct, post_json
+from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, ask, correct, post_json
 
 GRAMMAR = """#JSGF V1.0;
 grammar ear;
@@ -181,3 +182,80 @@ def test_each_moment_begins_otherwise_and_says_all_that_a_picture_would(house: H
     assert kinds == [EarKind.PROPOSAL, EarKind.WORDS, EarKind.PROPOSAL, EarKind.PROPOSAL]
     assert heard[1][-1].text.startswith("Nothing is proposed. E: type")
     assert ear_words.wearer_only(view.card(rows[2])) == (ear_words.EarPart("The wearer said nothing."),)
+
+
+def test_a_walk_is_gone_along_by_ear_to_its_ends(house: House, site: str) -> None:
+    def along(sample_id: str, way: str) -> Any:
+        return ask(f"{site}/api/ear/{sample_id}/walk?way={way}&done=1").json
+
+    following = along(AUDITED, "next")
+    assert (following["id"], following["first"], following["parts"][0]["text"]) == (
+        FLAGGED,
+        1,
+        "The moment after it on the walk.",
+    )
+    assert along(FLAGGED, "previous")["id"] == AUDITED
+    end = along(AUDITED, "previous")
+    assert (end["id"], end["parts"][0]["text"]) == ("", "No moment of this walk comes before this one.")
+    assert ask(f"{site}/api/ear/{AUDITED}/walk?way=up").status == 422
+    assert ask(f"{site}/api/ear/nobody/walk?way=next").status == 404
+    decisions.review(house.store, house.dataset, FLAGGED, ReviewDecision("nothing", "Ana"), now_s=house.clock.utc_s())
+    decided = along(AUDITED, "next")
+    assert [part["text"] for part in decided["parts"]][-1] == "Confirmed: nothing should be said."
+
+
+def test_one_decision_by_ear_is_about_those_that_look_the_same_or_about_none(house: House, site: str) -> None:
+    names = [moment(n).record.chunk_id for n in (10, 11, 12)]
+    house.send_all([moment(n, seed=7, raw_output="Caution, bin ahead.", walk_id="w") for n in (10, 11, 12)])
+    address, asked = f"{site}/api/ear/{names[0]}/alike", ask(f"{site}/api/ear/{names[0]}/alike").json
+    assert asked["may"]
+    told = [part["text"] for part in asked["parts"]]
+    assert told[0].startswith("2 other moments of this walk")
+    assert told[-1] == "Proposed for all: Caution, bin ahead. Enter accepts all of them. Escape leaves it."
+    assert asked["parts"][-1]["kind"] == EarKind.QUESTION
+    decisions.review(house.store, house.dataset, names[2], ReviewDecision("nothing", "Ana"), now_s=house.clock.utc_s())
+    sent = {"row_id": f"{names[0]}#1", "chosen": asked["chosen"]}
+    stale = post_json(address, sent)
+    assert (stale.status, stale.json["go_on"], stale.json["count"]) == (409, False, 0)
+    assert decisions.counts(house.store)["reviewed"] == 1, "all of them or none"
+    again = ask(address).json
+    assert [row_id.rpartition("#")[0] for row_id in again["chosen"]] == [names[1]]
+    done = post_json(address, {"row_id": sent["row_id"], "chosen": again["chosen"]})
+    assert (done.status, done.json["count"]) == (200, 2)
+    assert done.json["parts"][0]["text"] == "Confirmed: 2 moments. 4 left. U takes all of them back."
+    assert ask(f"{site}/api/ear/{FLAGGED}/alike").json["may"] is False
+    assert post_json(f"{site}/api/ear/undo", {"done": 2}).json["id"] in names[:2]
+    assert decisions.counts(house.store)["reviewed"] == 1, "taken back together"
+
+
+@needs_ears
+def test_keys_by_ear_go_along_the_walk_and_take_those_that_look_the_same(
+    listener: Page, house: House, site: str
+) -> None:
+    house.send_all([moment(n, seed=7, raw_output="Caution, bin ahead.", walk_id="w") for n in (10, 11)])
+    page, now_s = listener, house.clock.utc_s()
+    for sample_id in (CORRECTED, PUZZLING, FLAGGED, AUDITED):
+        decisions.review(house.store, house.dataset, sample_id, ReviewDecision("nothing", "Ana"), now_s=now_s)
+    page.keyboard.press("Enter")
+    until(page, "Moment 1 of 2")
+    page.keyboard.press("j")
+    said = "() => /(after it on the walk|comes after this one)/.test(document.getElementById('ear-log').textContent)"
+    page.wait_for_function(said)
+    if page.locator("#ear-log").get_by_text("comes after this one").count():
+        page.keyboard.press("k")
+        until(page, "The moment before it on the walk.")
+    page.wait_for_function("() => document.getElementById('ear-log').textContent.split('Moment 1 of 2').length === 3")
+    page.keyboard.press("x")
+    until(page, "Proposed for all: Caution, bin ahead.")
+    page.wait_for_function("() => document.getElementById('ear-player').currentTime > 1.2")
+    assert decisions.counts(house.store)["pending"] == 2, "asked first"
+    page.keyboard.press("Escape")
+    until(page, "Left as it was.")
+    page.keyboard.press("x")
+    page.wait_for_function(
+        "() => document.getElementById('ear-log').textContent.split('Proposed for all').length === 3"
+    )
+    page.wait_for_function("() => document.getElementById('ear-player').currentTime > 1.2")
+    page.keyboard.press("Enter")
+    until(page, "Confirmed: 2 moments. None is left. U takes all of them back.")
+    assert decisions.counts(house.store)["pending"] == 0

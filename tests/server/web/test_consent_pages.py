@@ -165,7 +165,7 @@ def test_by_ear_a_moment_is_deleted_by_whoever_it_belongs_to_and_the_proof_is_to
         assert told["may"]
         assert told["parts"][0]["text"].startswith("1 moment will be deleted for good")
         last = told["parts"][-1]
-        assert (last["text"], last["kind"]) == ("It cannot be undone. Enter deletes it. Escape keeps it.", "deletion")
+        assert (last["text"], last["kind"]) == ("It cannot be undone. Enter deletes it. Escape keeps it.", "question")
         assert decisions.get(house.store, NAME) is not None, "asking deletes nothing"
         proof = [part["text"] for part in post_json(path, {}).json["parts"]]
         assert proof[0] == "Deleted for good: 1 moment and 1 record."
@@ -173,3 +173,21 @@ def test_by_ear_a_moment_is_deleted_by_whoever_it_belongs_to_and_the_proof_is_to
         assert proof[-1] == "This is proof 1. It stands under Wearers, What was deleted."
         assert ask(path).status == 404
     assert decisions.get(house.store, NAME) is None
+
+
+def test_a_moment_is_blurred_by_ear_once_it_was_asked_for(url: str, house: House) -> None:
+    address = f"{url}/api/ear/{NAME}/blur"
+    question = ask(address).json
+    assert (question["may"], question["parts"][-1]["kind"]) == (True, "question")
+    assert question["parts"][-1]["text"].endswith("It cannot be taken back. Enter does it. Escape leaves it.")
+    done = post_json(address, {"done": 0})
+    assert (done.status, done.json["id"]) == (200, NAME)
+    assert done.json["parts"][0]["text"].startswith("Nothing was found to blur, with ")
+    assert done.json["parts"][1]["text"].startswith("Moment 1 of 3.")
+    with asking(Person("Eve", Role.CAREGIVER, frozenset({"Ada"}))):
+        hidden = moment(2).record.chunk_id
+        for what in ("blur", "alike", "walk?way=next"):
+            assert ask(f"{url}/api/ear/{hidden}/{what}").status == 404, what
+        assert post_json(f"{url}/api/ear/{hidden}/blur", {"done": 0}).status == 404
+        sent = {"row_id": f"{NAME}#1", "chosen": [f"{hidden}#1"]}
+        assert post_json(f"{url}/api/ear/{NAME}/alike", sent).status == 404

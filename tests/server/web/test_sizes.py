@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "/api/samples": ("/api/samples", "/api/samples?state=all&limit=200", "/api/samples?state=reviewed&offset=300"),
     "/api/wording": ("/api/wording?text=curb on the left",),
     "/api/ear/{sample_id}/say": ("/api/ear/{sample_id}/say?what=wearer",),
+    "/api/ear/{sample_id}/walk": ("/api/ear/{sample_id}/walk?way=next",),
     "/api/ear/phrase": ("/api/ear/phrase?name=help",),
     "/admin/models/{version}": ("/admin/models/m1",),
 }  # fmt: skip
