@@ -56,10 +56,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "/admin/models/{version}": ("/admin/models/m1",),
 }  # fmt: skip
 """Route → what is asked for, where that is not its path alone."""
-GROWS = {
-    "/moments?words=curb": 12, "/moments?thing=curb": 12, "/moments?flag=audit": 12,
-}  # fmt: skip
-"""Steps for each moment of pages that look through a narrow row of each."""
+GROWS = {"/moments?flag=audit": 30}
+"""Steps for each moment of pages that count what stands in half of them."""
 NO_COST = {"/static/{path:path}", "/join/{token}", "/login/provider", "/login/provider/back", "/ear/sound/{token}"}
 NO_COST |= {"/deletions/{number}", "/admin/nights/{run_id}"}
 """Never look at moments, or have nothing to show here."""
