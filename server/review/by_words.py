@@ -35,6 +35,11 @@ class SoughtTerms:
     def __bool__(self) -> bool:
         return bool(self.terms or self.texts)
 
+    @property
+    def is_joint(self) -> bool:
+        """There are more conditions than the one that the index has in one place."""
+        return len(self.terms) > 1 or bool(self.texts)
+
 
 ALL = SoughtTerms()
 

@@ -188,9 +188,15 @@ def narrow(connection: Connection, wanted: MomentFilter) -> SearchNarrowed:
 
 def _narrowed(connection: Connection, wanted: MomentFilter, sought: SoughtTerms) -> SearchNarrowed:
     conditions, is_few = by_words.first_of_all(connection, sought, most=SORTED)
+    own = select(tables.sought.c.sample_id).where(*conditions)
     if is_few:
-        return SearchNarrowed(ids=select(tables.sought.c.sample_id).where(*conditions))
-    return SearchNarrowed(sought, _few(connection, wanted))
+        return SearchNarrowed(ids=own)
+    ids = _few(connection, wanted)
+    if ids is None and sought.is_joint:  # of words that are in many moments, few may have all
+        found = list(connection.execute(own.limit(FEW + 1)).scalars())
+        if len(found) <= FEW:
+            return SearchNarrowed(ids=found)
+    return SearchNarrowed(sought, ids)
 
 
 def _few(connection: Connection, wanted: MomentFilter) -> list[str] | None:

@@ -258,7 +258,7 @@ def test_lists_and_figures_hold_ones_own_moments_only(
     control: str, app: Any, site: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if control == "off":
-        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
         monkeypatch.setattr(visible, "may_see", lambda *_: True)
     wanda = browser(app, site, "Wanda")
     listed = wanda.get("/api/samples", params={"state": "all"}).json()
@@ -361,7 +361,7 @@ def test_no_answer_shows_anything_of_a_wearer_who_withdrew(
 
     assert shown() >= SHOWN, "it is there while he agrees"
     if control == "off":
-        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
         monkeypatch.setattr(visible, "may_see_wearer", lambda *_: True)
     site.agrees("Bob", HIDDEN)
     after = shown()
@@ -408,7 +408,7 @@ def test_what_looks_like_a_moment_that_may_not_be_seen_is_not_told(
     with site.house.store.writing() as connection:
         sought.keep_looks(connection, {ADAS: 7, BOBS: 7})
     if control == "off":
-        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
     found = browser(app, site, "Wanda").get("/api/samples", params={"state": "all", "like": BOBS}).json()
     assert bool(found["total"]) == (control == "off")
 
