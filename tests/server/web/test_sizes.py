@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 from benchmarks import _large_home
 from server.admin.reckoned import FEW, Reckoned
+from server.admin.teachable import teachable_to
 from server.consent.settings import ConsentSettings
 from server.database import store as db
 from server.privacy import deletion
@@ -115,7 +116,7 @@ def sized(folder: Path, moments: int, spent: Spent) -> Iterator[Sized]:
         return found
 
     privacy = PrivacyDesk(port, ConsentSettings(), lambda: PeopleFinder(()), counted)
-    lessons = Lessons(house.home, lambda: reckoned.get("teachable", "5").value, house.clock, least=5)
+    lessons = Lessons(house.home, lambda who: teachable_to(who, house.store, reckoned, least=5), house.clock, least=5)
     app = create_app(
         house.store, house.dataset, clock=house.clock, access=town.access, lessons=lessons, privacy=privacy, desk=desk
     )
