@@ -258,7 +258,7 @@ def _sought(connection: Connection, wanted: MomentFilter) -> SoughtTerms:
     return by_words.look_up(connection, **_searched(wanted))
 
 
-def _searched(wanted: MomentFilter) -> dict[str, str]:
+def _searched(wanted: MomentFilter) -> dict[str, Any]:
     return {"words": wanted.words, "thing": wanted.thing, "flag": wanted.flag}
 
 

@@ -142,7 +142,8 @@ def test_a_word_that_only_an_erased_moment_had_is_nowhere_in_the_home(desk: Hous
     wanted = MomentFilter(words="schgenb")
     assert searching.count(desk.store, wanted) == 1
     for record in (name(0), said.record.correction_id):
-        assert desk.merge.put_record("pi-1", "erase", EraseRecord(f"e-{record}", "pi-1", 5.0, record_ids=(record,)))
+        wish = EraseRecord(f"e-{record}", "pi-1", 5.0, record_ids=(record,))
+        assert desk.merge.put_record("pi-1", "erase", wish).state == "merged"
     assert searching.count(desk.store, wanted) == 0
     assert desk.store.empty_wal()
     files = [path for path in desk.home.rglob("*") if path.is_file()]

@@ -7,9 +7,6 @@ Revision: 0022, after 0019.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -91,7 +88,7 @@ def _fill() -> None:
     )
 
 
-def _terms(row: Mapping[str, Any]) -> set[tuple[str, str]]:
+def _terms(row: sa.RowMapping) -> set[tuple[str, str]]:
     """As server.dataset.search_index had them then; every row says which it has."""
     listed = (("thing", row["things"]), ("flag", row["flags"]))
     found = {(kind, name) for kind, names in listed for name in names.split("|") if name}
