@@ -7,6 +7,7 @@ Revision: 0022, after 0019.
 from __future__ import annotations
 
 import re
+
 import sqlalchemy as sa
 from alembic import op
 
