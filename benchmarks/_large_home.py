@@ -25,7 +25,7 @@ from server.database import bodies
 from server.database import store as db
 from server.database.bodies import said_by, to_text
 from server.database.store import open_store
-from server.dataset import judged, record_log, rollups, row_log, sample_row, sought
+from server.dataset import judged, record_log, rollups, row_log, sample_row, search_index, sought
 from server.dataset.compose import KnownCorrection, compose
 from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.sample_row import SampleRow
@@ -100,6 +100,7 @@ def _finish(home: Path) -> None:
     with closing(open_store(home)) as store:
         with store.writing() as connection:
             rollups.sum_again(connection)
+            search_index.make_again(connection)
         rollups.fill(store)
         with store.engine.connect() as connection:
             connection.exec_driver_sql("ANALYZE")

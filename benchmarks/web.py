@@ -31,6 +31,7 @@ from sqlalchemy import select
 
 from benchmarks import _large_home
 from benchmarks._served_home import Started, measured, rss_mb, served, settle
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import open_store
 from shared import atomic
@@ -99,7 +100,7 @@ def _paths(home: Path, requests: int) -> dict[str, list[str]]:
     with closing(open_store(home)) as store, store.reading() as connection:
         walks = list(connection.execute(select(db.walks.c.walk_id).limit(2_000)).scalars())
         ids = list(connection.execute(select(table.c.sample_id).order_by(table.c.row_id).limit(20_000)).scalars())
-        counts = dict(connection.execute(select(db.rollups.c.cell, db.rollups.c.moments)).all())
+        counts = dict(connection.execute(select(tables.rollups.c.cell, tables.rollups.c.moments)).all())
     last = {state: counts.get(f"state:{state}", 0) // PAGE for state in ("pending", "reviewed")}
 
     def times(path: Callable[[], str]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from server.access import audit
 from server.access.service import Access
 from server.admin import storage
 from server.admin.reckoned import Reckoned
+from server.admin.teachable import teachable_to
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import ServerConfig, page_reach, spoken_language
@@ -53,7 +54,7 @@ from server.releases.sheet import sheets
 from server.releases.signing import Release
 from server.review import ranking, rereading
 from server.review.ranking import Ranking
-from server.review.teaching import Lessons, Teachable
+from server.review.teaching import Lessons
 from server.speech.known import Knowing
 from server.speech.listener import CorrectionListener
 from server.speech.requests import RecogniserOptions
@@ -310,7 +311,7 @@ def _web(
         model=registry.champion,
         models=lambda: sheets(registry),
         hosts=reach.hosts,
-        lessons=_lessons(registry.home, desks.admin.reckoned, config, clock),
+        lessons=_lessons(registry.store, desks.admin.reckoned, config, clock),
         access=access,
         alone=reach.alone,
         privacy=desks.privacy,
@@ -323,15 +324,10 @@ def _web(
     return PageServer(app, listener, tls=certificate.context if certificate else None, proxies=reach.proxies)
 
 
-def _lessons(home: Path, reckoned: Reckoned, config: ServerConfig, clock: Clock) -> Lessons:
+def _lessons(store: Store, reckoned: Reckoned, config: ServerConfig, clock: Clock) -> Lessons:
     """What a person may have taught at once, from the page."""
     least = config.learn.teach_least
-
-    def things() -> Sequence[Teachable] | None:
-        found: Sequence[Teachable] | None = reckoned.get("teachable", str(least)).value
-        return found
-
-    return Lessons(home, things, clock, least=least)
+    return Lessons(store.home, lambda who: teachable_to(who, store, reckoned, least=least), clock, least=least)
 
 
 def _serve(web: uvicorn.Server) -> None:

@@ -3,7 +3,7 @@ to it (server.consent.visible). Every route asks here, and nothing else decides 
 
 may_see(person, row)      one moment
 may_see_wearer(…)         all moments of a wearer
-clause(person)            the same as a condition on `samples`, None = all of them
+clause(person)            the same as a condition on `samples`, None = all of them; of another table that says whose
 may_open(store, …)        a file: one of the moments that name it may be seen
 devices(store, person)    devices of which every moment may be seen
 may_answer_for(…)         a wearer's answers and deletions are this person's
@@ -11,7 +11,7 @@ may_answer_for(…)         a wearer's answers and deletions are this person's
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, not_, select, union
+from sqlalchemy import ColumnElement, Table, not_, select, union
 from sqlalchemy.sql.elements import True_
 
 from server.access.person import Person, Role
@@ -46,17 +46,17 @@ def may_delete(person: Person, row: SampleRow) -> bool:
     return may_answer_for(person, wearer_of(row))
 
 
-def clause(person: Person) -> ColumnElement[bool] | None:
-    """What `may_see` says, as a condition on `samples`; None = all of them. Pure."""
+def clause(person: Person, table: Table = db.samples) -> ColumnElement[bool] | None:
+    """What `may_see` says, as a condition on `samples`; None = all of them. Pure. table: another one with a `wearer`"""
     if person.consents is not None and person.role is not Role.ADMIN:
-        found = consented.clause(person, person.consents)
+        found = consented.clause(person, person.consents, table.c.wearer)
         return None if isinstance(found, True_) else found  # lists and sums of all cost no look at each moment
-    return None if person.wearers is None else db.samples.c.wearer.in_(sorted(person.wearers))
+    return None if person.wearers is None else table.c.wearer.in_(sorted(person.wearers))
 
 
-def conditions(person: Person) -> list[ColumnElement[bool]]:
+def conditions(person: Person, table: Table = db.samples) -> list[ColumnElement[bool]]:
     """`clause` for a query's `where`: empty where there is nothing to restrict. Pure."""
-    found = clause(person)
+    found = clause(person, table)
     return [] if found is None else [found]
 
 

@@ -9,6 +9,7 @@ To stdout it writes lines of JSON: {"share": 0.25} as it goes, {"value": ...} la
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from server.admin import storage, versions
 from server.admin.better import CorrectionCounts, corrections_of
 from server.admin.versions import ShadowResult
 from server.consent import register
+from server.consent.terms import wearer_of
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset import sample_row, surroundings
@@ -113,10 +115,12 @@ def _errors(inputs: Inputs, argument: str) -> ErrorFigures:
 
 
 def _teachable(inputs: Inputs, argument: str) -> tuple[Teachable, ...]:
-    """argument: LearnSettings.teach_least"""
-    agreed = register.read(inputs.store).teaches_others
+    """argument: LearnSettings.teach_least; then, after a blank, the wearers whose moments count, as JSON; none = all"""
+    least, _, names = argument.partition(" ")
+    agreed, seen = register.read(inputs.store).teaches_others, frozenset(json.loads(names)) if names else None
+    confirmed = (row for row in rows(inputs, state="reviewed") if seen is None or wearer_of(row) in seen)
     taught = teaching.learnt(_registry(inputs))
-    return tuple(teaching.teachable(filter(agreed, rows(inputs, state="reviewed")), taught, least=int(argument)))
+    return tuple(teaching.teachable(filter(agreed, confirmed), taught, least=int(least)))
 
 
 def _corrections(inputs: Inputs, argument: str) -> CorrectionCounts:

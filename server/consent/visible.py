@@ -12,8 +12,8 @@ from typing import Protocol
 
 from sqlalchemy import ColumnElement, and_, true
 
-from server.consent.register import who
 from server.consent.terms import EVERYBODY, Consent, Consents, OfWearer, SeenBy, wearer_of
+from server.database import store as db
 
 ADMIN = "admin"
 
@@ -43,23 +43,23 @@ def sees(person: Viewer, wearer: str, consents: Consents) -> bool:
     return _is_shown(person, consents.of(wearer))
 
 
-def clause(person: Viewer, consents: Consents) -> ColumnElement[bool]:
-    """The same as a condition over server.database.store.samples."""
+def clause(person: Viewer, consents: Consents, wearer: ColumnElement[str] = db.samples.c.wearer) -> ColumnElement[bool]:
+    """The same as a condition over server.database.store.samples, or over another table's column of wearers."""
     if person.role == ADMIN:
         return true()
     if person.wearers is None:
-        return _agreed(person, consents)
-    own = who().in_(sorted(person.wearers))
-    return own if _is_wearer(person) else and_(own, _agreed(person, consents))
+        return _agreed(person, consents, wearer)
+    own = wearer.in_(sorted(person.wearers))
+    return own if _is_wearer(person) else and_(own, _agreed(person, consents, wearer))
 
 
-def _agreed(person: Viewer, consents: Consents) -> ColumnElement[bool]:
+def _agreed(person: Viewer, consents: Consents, wearer: ColumnElement[str]) -> ColumnElement[bool]:
     """Wearers who agreed that this person sees them. Of a deleted one, whose name is a hash, there is nothing."""
     shown = {name: _is_shown(person, consent) for name, consent in consents.known.items() if name != EVERYBODY}
     if _is_shown(person, consents.of(EVERYBODY)):
         hidden = [name for name, is_shown in shown.items() if not is_shown]
-        return who().not_in(hidden) if hidden else true()
-    return who().in_([name for name, is_shown in shown.items() if is_shown])
+        return wearer.not_in(hidden) if hidden else true()
+    return wearer.in_([name for name, is_shown in shown.items() if is_shown])
 
 
 def _is_own(person: Viewer, wearer: str) -> bool:

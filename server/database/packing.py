@@ -75,7 +75,7 @@ def _is_old(connection: sqlite3.Connection) -> bool:
 
 
 def _copy(connection: sqlite3.Connection, new: Path) -> None:
-    tell, target = _teller(), new.with_name(COPY_NAME)
+    tell, target = teller(), new.with_name(COPY_NAME)
     new.touch(mode=0o600)
     connection.execute("BEGIN")  # one view of it, whoever writes meanwhile
     connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
@@ -123,7 +123,7 @@ def _opened(database: Path) -> Iterator[sqlite3.Connection]:
 
 def _pack_all(connection: sqlite3.Connection) -> int:
     """All tables; returns how many rows had a body in plain text."""
-    tell, packed = _teller(), 0
+    tell, packed = teller(), 0
     plain = "SELECT count(*) FROM {} WHERE typeof({}) = 'text'"
     total = sum(connection.execute(plain.format(name, own[0][0])).fetchone()[0] for name, own in _COLUMNS.items())
     for table in _COLUMNS:
@@ -191,7 +191,8 @@ def _shrunk(connection: sqlite3.Connection, home: Path) -> bool:
     return True
 
 
-def _teller() -> Told:
+def teller() -> Told:
+    """Tells every few seconds how far an update is: the log, and systemd."""
     began_s = last_s = time.monotonic()
 
     def tell(what: str, done: int, total: int) -> None:

@@ -10,6 +10,7 @@ Rules that it keeps:
    deadlock.
 4. Times are wall-clock seconds since 1970 in UTC.
 
+Tables of decisions, of what is searched and counted by, are in `server.database.review_tables`.
 Bodies (JSON of rows and records) are compressed, see `server.database.bodies`: what SQL selects by has a column.
 SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives power loss.
 """
@@ -180,20 +181,6 @@ Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
 Index("ix_samples_model", samples.c.model, samples.c.captured_at)
 Index("ix_samples_device", samples.c.device, samples.c.state, samples.c.priority, samples.c.captured_at)
 
-reviews = Table(
-    "reviews",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("sample_id", String(96), nullable=False),
-    Column("at", Float, nullable=False),
-    Column("reviewer", String(96), nullable=False),
-    Column("action", String(16), nullable=False),  # accept | edit | nothing | reject | return | undo
-    Column("before", Body, nullable=False),
-    Column("after", Body, nullable=False),
-)
-Index("ix_reviews_sample_id", reviews.c.sample_id)
-Index("ix_reviews_reviewer", reviews.c.reviewer, reviews.c.id)
-
 quarantine = Table(
     "quarantine",
     metadata,
@@ -355,80 +342,6 @@ intake = Table(
 )
 Index("ix_intake_day", intake.c.day)
 
-review_acts = Table(
-    "review_acts",
-    metadata,
-    Column("review", Integer, primary_key=True, autoincrement=False),  # its id in reviews
-    Column("act", Integer, nullable=False),  # the first of what was decided at once
-    Column("undone_by", Integer),  # the review that took it back; null = it stands
-)
-Index("ix_review_acts_act", review_acts.c.act)
-
-review_skips = Table(
-    "review_skips",
-    metadata,
-    Column("person", String(96), primary_key=True),
-    Column("sample_id", String(96), primary_key=True),
-    Column("at", Float, nullable=False),
-)
-
-review_marks = Table(
-    "review_marks",
-    metadata,
-    Column("sample_id", String(96), primary_key=True),
-    Column("difficult_by", String(96), nullable=False),  # "" = nobody finds it so
-    Column("difficult_at", Float, nullable=False),
-    Column("assigned_to", String(96), nullable=False),  # "" = nobody
-    Column("assigned_by", String(96), nullable=False),
-)
-Index("ix_review_marks_assigned_to", review_marks.c.assigned_to)
-
-review_comments = Table(
-    "review_comments",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("sample_id", String(96), nullable=False),
-    Column("at", Float, nullable=False),
-    Column("author", String(96), nullable=False),
-    Column("text", Text, nullable=False),
-)
-Index("ix_review_comments_sample_id", review_comments.c.sample_id)
-
-review_leases = Table(
-    "review_leases",
-    metadata,
-    Column("sample_id", String(96), primary_key=True),
-    Column("person", String(96), nullable=False),
-    Column("until", Float, nullable=False),
-)
-Index("ix_review_leases_person", review_leases.c.person)
-
-proposed_words = Table(
-    "proposed_words",
-    metadata,
-    Column("words", String(96), primary_key=True),  # lower case
-    Column("sample_id", String(96), primary_key=True),
-    Column("at", Float, nullable=False),
-    Column("person", String(96), nullable=False),
-    Column("text", Text, nullable=False),  # all that was typed or heard
-)
-
-sought = Table(
-    "sought",
-    metadata,
-    Column("sample_id", String(96), primary_key=True),
-    Column("wearer", Text, nullable=False),
-    Column("model_version", Text, nullable=False),
-    Column("flags", Text, nullable=False),  # |wearer|audit|
-    Column("things", Text, nullable=False),  # |cone|head obstacle|: named by any wording of it
-    Column("words", Text, nullable=False),  # all wordings, in lower case
-    Column("look", String(16)),  # the picture's difference hash, hexadecimal; null = not made yet
-)
-Index("ix_sought_wearer", sought.c.wearer)
-
-ABOUT_MOMENTS = (samples, review_skips, review_marks, review_comments, review_leases, proposed_words, sought)
-"""Tables of which the rows of an erased moment are deleted."""
-
 night_runs = Table(
     "night_runs",
     metadata,
@@ -467,27 +380,6 @@ stored_bytes = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("size_bytes", BigInteger, nullable=False),
-)
-
-rollups = Table(
-    "rollups",  # sums over samples, kept by triggers (migration 0011) in the transaction that changes a sample
-    metadata,
-    Column("cell", Text, primary_key=True),  # "kind:name": server.dataset.judged, and "state:..."
-    Column("moments", Integer, nullable=False),
-    Column("corrections", Integer, nullable=False),
-    Column("judged", Integer, nullable=False),
-    Column("correct", Integer, nullable=False),
-    Column("audit_judged", Integer, nullable=False),
-    Column("audit_correct", Integer, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-rollup_state = Table(
-    "rollup_state",
-    metadata,
-    Column("rules", String(64), primary_key=True),  # by which the cells of samples were made
-    Column("after", String(96), nullable=False),  # samples up to this one have them
-    Column("whole", Boolean, nullable=False),  # all samples have them
 )
 
 

@@ -21,9 +21,10 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, and_, delete, select, type_coerce, update
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.bodies import BodyText
-from server.dataset import derived, feature_cache, record_log, sample_row, view, wishes
+from server.dataset import derived, feature_cache, record_log, sample_row, sought, view, wishes
 from server.dataset.came import Merged
 from server.dataset.folder import Dataset
 from server.dataset.lookup import Key
@@ -246,7 +247,7 @@ def _blank_rows(
 
 def _blank_reviews(connection: Connection, sample_ids: list[str], blanked: Callable[[dict[str, Any]], Any]) -> None:
     """Who decided what, and when, stays; the words go."""
-    table = db.reviews
+    table = tables.reviews
     for row in connection.execute(select(table).where(table.c.sample_id.in_(sample_ids))).all():
         before, after = (dict(blanked(body)) for body in (row.before, row.after))
         if before != row.before or after != row.after:
@@ -289,8 +290,9 @@ def _delete_rows(connection: Connection, keys: Collection[Key], moments: Collect
     for device, some in _by_device(keys):
         for table in (db.records, db.parts, db.telemetry):
             connection.execute(delete(table).where(table.c.device == device, table.c.record_id.in_(some)))
+    sought.forget(connection, sorted(moments))
     for some in wishes.in_pieces(moments):
-        for table in db.ABOUT_MOMENTS:
+        for table in tables.ABOUT_MOMENTS:
             connection.execute(delete(table).where(table.c.sample_id.in_(some)))
 
 

@@ -20,6 +20,7 @@ from importlib.resources import files
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import judged, sample_row, worth
@@ -72,7 +73,7 @@ def rules() -> str:
 
 def is_whole(connection: Connection) -> bool:
     """Whether all folds have the cells of today's rules."""
-    table = db.rollup_state
+    table = tables.rollup_state
     return bool(connection.execute(select(table.c.whole).where(table.c.rules == rules())).scalar())
 
 
@@ -80,8 +81,9 @@ def fill(store: Store, *, wanted: Callable[[], bool] = lambda: True) -> int:
     """Give every fold the cells of today's rules; returns how many had others. wanted: asked after each transaction
     whether to go on. Raises: DatasetError for a fold that cannot be read."""
     own, filled = rules(), 0
+    known = select(tables.rollup_state).where(tables.rollup_state.c.rules == own)
     with store.reading() as connection:
-        state = connection.execute(select(db.rollup_state).where(db.rollup_state.c.rules == own)).mappings().first()
+        state = connection.execute(known).mappings().first()
     if state is not None and state["whole"]:
         return 0
     after: str | None = str(state["after"]) if state is not None else ""
@@ -125,14 +127,14 @@ def _filled(connection: Connection, after: str) -> tuple[str | None, int]:
 
 
 def _remember(connection: Connection, own: str, *, after: str, whole: bool) -> None:
-    table = db.rollup_state
+    table = tables.rollup_state
     connection.execute(delete(table))
     connection.execute(insert(table).values(rules=own, after=after, whole=whole))
 
 
 def tallies(connection: Connection, kind: str) -> dict[str, Tally]:
     """Name → what is counted under it, of all cells of a kind that count anything."""
-    table, prefix = db.rollups, f"{kind}:"
+    table, prefix = tables.rollups, f"{kind}:"
     # By its range, not LIKE: the index is used.
     query = select(table).where(table.c.cell >= prefix, table.c.cell < f"{kind};", table.c.moments != 0)
     return {cell.removeprefix(prefix): Tally(*sums) for cell, *sums in connection.execute(query)}
@@ -140,7 +142,7 @@ def tallies(connection: Connection, kind: str) -> dict[str, Tally]:
 
 def differences(connection: Connection) -> Iterator[str]:
     """Cells that are not the sum over the folds. Reads all folds' cells, in the database and with flat memory."""
-    table = db.rollups
+    table = tables.rollups
     known = {cell: tuple(sums) for cell, *sums in connection.execute(select(table).where(table.c.moments != 0))}
     for cell, *sums in connection.execute(text(_SUMMED)):
         if known.pop(cell, None) != tuple(sums):
@@ -150,7 +152,7 @@ def differences(connection: Connection) -> Iterator[str]:
 
 def sum_again(connection: Connection) -> None:
     """Make all sums anew from the folds, inside a transaction."""
-    connection.execute(delete(db.rollups))
+    connection.execute(delete(tables.rollups))
     connection.execute(text(f"INSERT INTO rollups {_SUMMED}"))
 
 

@@ -99,7 +99,7 @@ def insert_rows(
         ],
     )
     _write_folds(connection, _folds(rows, bodies, now_s=now_s), known)
-    sought.keep(connection, rows, known=known)
+    sought.keep(connection, rows)
 
 
 def _write_folds(connection: Connection, folds: Sequence[dict[str, Any]], known: Collection[str]) -> None:
@@ -347,7 +347,7 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
                 **rollups.values_of(newest),
             )
         )
-        sought.keep(connection, [newest], known=(newest.sample_id,))
+        sought.keep(connection, [newest])
 
 
 def remembered_size(connection: Connection, name: str) -> int:

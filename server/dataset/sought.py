@@ -1,7 +1,8 @@
 """What moments are searched by, beside the table of moments: one narrow row for each, written with its fold.
 
 A search must not read the whole rows of 100,000 moments. `words` has every wording of a moment in lower case, `things`
-the things of the vocabulary that any of them names. `look` is made later, by whoever reads the picture next.
+the things of the vocabulary that any of them names; `search_index` has all three by what is looked for. `look` is made
+later, by whoever reads the picture next.
 """
 
 from __future__ import annotations
@@ -9,47 +10,74 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from server.database import store as db
+from server.database import review_tables as tables
+from server.database.bodies import wearer_of
+from server.dataset import search_index
 from server.dataset.sample_row import SampleRow
+from server.dataset.search_index import BETWEEN, Posting
 from server.dataset.wording import reading_of
 from shared import vocabulary
 
 MOST_WORDS = 2000
 """Characters of a moment's wordings that are searched: a device may send 4096 in each of its fields."""
-BETWEEN = "|"
 _WORDINGS = ("spoken", "raw_output", "llm_correction", "ground_truth", "transcript", "llm_wording", "teacher_wording")
+_C = tables.sought.c
 
 
-def keep(connection: Connection, rows: Sequence[SampleRow], *, known: Collection[str]) -> None:
-    """Write what these rows are searched by, inside the caller's transaction; nothing of erased ones. known: samples
-    that have such a row."""
-    table = db.sought
+def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
+    """Write what these rows of different moments are searched by, inside the caller's transaction; nothing of erased
+    ones. A look that is there stays."""
     values = [row_of(row) for row in rows if not row.erased]
+    named = [search_index.terms_of(value) for value in values]
+    ids = search_index.ids_of(connection, set().union(*named))
+    for value, terms in zip(values, named, strict=True):
+        value["terms"] = sorted(ids[term] for term in terms)
+    known = {row.sample_id: row for row in _known(connection, [value["sample_id"] for value in values])}
+    before = {(term, row.number) for row in known.values() for term in row.terms}
+    after = _written(connection, values, {sample_id: row.number for sample_id, row in known.items()})
+    search_index.add(connection, after - before)
+    search_index.take(connection, before - after)
+
+
+def _written(connection: Connection, values: Sequence[dict[str, Any]], known: Mapping[str, int]) -> set[Posting]:
+    """Write the rows; returns the postings that there have to be. known: numbers of the moments that have one"""
+    numbers = dict(known)
+    changed = [{"own": known[value["sample_id"]], **value} for value in values if value["sample_id"] in known]
     fresh = [value for value in values if value["sample_id"] not in known]
-    changed = [
-        {"own_id": value["sample_id"], **{name: value[name] for name in ("flags", "things", "words")}}
-        for value in values
-        if value["sample_id"] in known
-    ]
-    if fresh:
-        connection.execute(insert(table).prefix_with("OR REPLACE"), fresh)
     if changed:
-        connection.execute(update(table).where(table.c.sample_id == bindparam("own_id")), changed)
+        connection.execute(update(tables.sought).where(_C.number == bindparam("own")), changed)
+    if fresh:
+        numbers |= dict(connection.execute(insert(tables.sought).returning(_C.sample_id, _C.number), fresh).all())
+    return {(term, numbers[value["sample_id"]]) for value in values for term in value["terms"]}
+
+
+def forget(connection: Connection, sample_ids: Sequence[str]) -> None:
+    """Delete what these are searched by, inside the caller's transaction, with the words that no other moment has."""
+    known = _known(connection, sample_ids)
+    search_index.take(connection, {(term, row.number) for row in known for term in row.terms})
+    for some in search_index.pieces([row.number for row in known]):
+        connection.execute(delete(tables.sought).where(_C.number.in_(some)))
+
+
+def _known(connection: Connection, sample_ids: Sequence[str]) -> list[Any]:
+    """Number, id and terms of those that there are."""
+    query = select(_C.number, _C.sample_id, _C.terms)
+    found = (connection.execute(query.where(_C.sample_id.in_(some))) for some in search_index.pieces(sample_ids))
+    return [row for some in found for row in some]
 
 
 def row_of(row: SampleRow) -> dict[str, Any]:
-    """The row of a moment, its look not made yet. Pure."""
+    """The row of a moment, but for the ids of its terms and its look. Pure."""
     texts = list(dict.fromkeys(filter(None, (getattr(row, name) for name in _WORDINGS))))
     return {
         "sample_id": row.sample_id,
-        "wearer": row.speaker_id,
-        "model_version": row.model_version,
+        "wearer": wearer_of({"speaker_id": row.speaker_id}, row.device),
+        "state": row.state,
         "flags": joined(row.flags),
         "things": joined(sorted(set(_things(texts)))),
         "words": "\n".join(texts)[:MOST_WORDS].casefold(),
-        "look": None,
     }
 
 
@@ -68,8 +96,7 @@ def joined(names: Collection[str]) -> str:
 
 def keep_looks(connection: Connection, looks: Mapping[str, int]) -> None:
     """Write the difference hashes of moments' pictures. looks: sample_id → 64 bits, as server.dataset.alike makes"""
-    table = db.sought
     values = [{"own_id": sample_id, "own_look": f"{look:016x}"} for sample_id, look in looks.items()]
     if values:
-        statement = update(table).where(table.c.sample_id == bindparam("own_id"))
+        statement = update(tables.sought).where(_C.sample_id == bindparam("own_id"))
         connection.execute(statement.values(look=bindparam("own_look")), values)

@@ -24,6 +24,7 @@ from server.dataset import alike, feature_cache
 from server.dataset.feature_cache import FeatureCache
 from server.dataset.folder import Dataset
 from server.dataset.masks import MaskFolder
+from server.dataset.packed_rows import PackedRows
 from server.dataset.sample_row import SampleRow
 from server.evaluation.stages import Stages
 from server.gate import golden
@@ -175,7 +176,7 @@ def _cache(
 ) -> FeatureCache:
     """What earlier nights computed, without pictures that are no longer in the dataset. Raises: OSError."""
     folder = home / feature_cache.FOLDER
-    feature_cache.keep_only(folder, {Path(row.frame_path).stem for row in view.rows})
+    feature_cache.keep_only(folder, view.pictures)
     return cache_of(base, folder, most_bytes=round(settings.features_gb * 1e9), progress=progress)
 
 
@@ -199,12 +200,12 @@ def _course(
     return going_on.course(origin, recipe, checkpoints.fingerprint(base), rows.view.teaching, nights=nights)
 
 
-def _new_rows(view: tonight.DatasetView, registry: Registry, progress: Progress) -> list[SampleRow]:
+def _new_rows(view: tonight.DatasetView, registry: Registry, progress: Progress) -> PackedRows:
     """Rows that teach and that no registered version has seen."""
     seen, unread = lineage.seen(registry)
     for name in unread:
         progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
-    return [row for row in view.teaching if lineage.identity(row) not in seen]
+    return view.teaching.only(lambda row: lineage.identity(row) not in seen)
 
 
 def _finished(settled: verdict.Settled) -> Night:

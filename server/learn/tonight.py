@@ -14,15 +14,18 @@ import resource
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
 from server import walks
+from server.consent.terms import wearer_of
 from server.dataset import material
 from server.dataset.folder import Dataset
+from server.dataset.packed_rows import PackedRows
 from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import judging_rows, training_rows, whole
 from server.gate.judge import senses_of
@@ -45,19 +48,24 @@ FULL_BYTES = 64 * 1024 * 1024
 """With less room than this, what fails in a night fails for want of it: a save of the starter has 40 MB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DatasetView:
     """The dataset as it was when the night began."""
 
     folder: Path
     version: tuple[int, str]
     """As Dataset.version gives it."""
-    rows: Sequence[SampleRow]
-    """All samples as they are in that version, but for those whose picture does not show what was confirmed of it."""
+    rows: PackedRows
+    """Samples as they are in that version, of which the night may use any: what a person confirmed, and all of walks
+    that do not teach; but for those whose picture does not show what was confirmed of it."""
+    pictures: frozenset[str] = frozenset()
+    """SHA-256 of the pictures of all samples."""
+    worn_by: Mapping[str, str] = field(default_factory=dict)
+    """Device → wearer of its newest sample."""
 
-    @property
-    def teaching(self) -> list[SampleRow]:
-        return training_rows(self.rows)
+    @cached_property
+    def teaching(self) -> PackedRows:
+        return self.rows.only(lambda row: bool(training_rows([row])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,21 @@ def view_of(
 ) -> DatasetView:
     """blurred: as `learn.blurred` says; allowed: whether a wearer agreed to a row's use (server.consent.terms)"""
     if not dataset.log.exists():
-        return DatasetView(dataset.folder, dataset.version(), [])
+        return DatasetView(dataset.folder, dataset.version(), PackedRows())
+    pictures, worn = set[str](), dict[str, tuple[float, str]]()
+
+    def of_use() -> Iterator[SampleRow]:
+        for row in dataset.newest():  # one after the other: there may be a million
+            if allowed(row) and whole([row], blurred=blurred):
+                pictures.add(Path(row.frame_path).stem)
+                worn[row.device] = max(worn.get(row.device, (row.timestamp, "")), (row.timestamp, wearer_of(row)))
+                if row.reviewed or row.split != "train":
+                    yield row
+
     with dataset.still():
-        rows = list(filter(allowed, dataset.rows()))
-        return DatasetView(dataset.folder, dataset.version(), whole(rows, blurred=blurred))
+        rows = PackedRows(of_use())
+        worn_by = {device: wearer for device, (_, wearer) in worn.items()}
+        return DatasetView(dataset.folder, dataset.version(), rows, frozenset(pictures), worn_by)
 
 
 def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str | None:
@@ -98,7 +117,7 @@ def take(view: DatasetView, new: Sequence[SampleRow], *, base: Checkpoint, recip
     needed = {row.row_id: row for row in (*chosen, *judging_rows(view.rows))}
     whole, aside = material.readable(view.folder, list(needed.values()), senses_of(base))
     damaged = needed.keys() - {row.row_id for row in whole}
-    kept = [row for row in view.rows if row.row_id not in damaged]
+    kept = view.rows.only(lambda row: row.row_id not in damaged) if damaged else view.rows
     teaching = [row for row in chosen if row.row_id not in damaged]
     return NightRows(replace(view, rows=kept), teaching, tuple(aside))
 

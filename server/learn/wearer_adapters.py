@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ def gains(
         if bench is None:
             return {}
         before = _report(home)
-        found = {each.name: _gain(bench, each, before.get(each.name)) for each in people(bench.view.rows)}
+        found = {each.name: _gain(bench, each, before.get(each.name)) for each in people(bench.view)}
         atomic.remove_tree(bench.work)
     return {name: gain for name, gain in found.items() if gain is not None}
 
@@ -192,17 +192,16 @@ def run(
         wearers.tidy(bench.registry)
         _withdraw(bench)
         before = {} if force else _report(home)
-        outcomes = {each.name: _outcome(bench, each, before.get(each.name)) for each in people(bench.view.rows)}
+        outcomes = {each.name: _outcome(bench, each, before.get(each.name)) for each in people(bench.view)}
         atomic.remove_tree(bench.work)
         atomic.write_json(home / "nights" / REPORT, {name: asdict(outcome) for name, outcome in outcomes.items()})
         return outcomes
 
 
-def people(rows: Iterable[SampleRow]) -> list[Wearer]:
+def people(view: tonight.DatasetView) -> list[Wearer]:
     """The wearers of the dataset, by name. Pure."""
-    listed = sorted(rows, key=lambda row: row.timestamp)
-    owner = {row.device: _who(row) for row in listed}
-    teaching, held = training_rows(listed), cases.held_out(listed)
+    listed = sorted(view.rows, key=lambda row: row.timestamp)
+    owner, teaching, held = view.worn_by, training_rows(listed), cases.held_out(listed)
     found = []
     for name in sorted({_who(row) for row in (*teaching, *held)}):
         mine = [row for row in teaching if _who(row) == name]
@@ -292,7 +291,7 @@ def _looked(bench: AdapterBench, wearer: Wearer) -> LookedMoments:
 
 def _others(bench: AdapterBench, wearer: Wearer) -> LookedMoments:
     """Moments of other wearers who agreed to that, drawn evenly; none where there is nobody else."""
-    others = [each for each in people(bench.view.rows) if each.name != wearer.name and each.teaching]
+    others = [each for each in people(bench.view) if each.name != wearer.name and each.teaching]
     found = [_looked(bench, each) for each in others if bench.consents.of(each.name).for_others]
     everyone = _looked(bench, wearer).some([])
     for each in found:

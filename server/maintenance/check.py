@@ -129,8 +129,11 @@ def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair
     for finding in list(check_folds.differences(store)):  # also those of the rows that were just taken over
         if finding.what == check_folds.OUTDATED:
             check_folds.fold_again(store, finding.name, now_s=clock.utc_s())
-    if any(finding.what == check_folds.MISCOUNTED for finding in check_folds.differences(store)):
+    wrong = {finding.what for finding in check_folds.differences(store)}
+    if check_folds.MISCOUNTED in wrong:
         check_folds.count_again(store)
+    if check_folds.UNFOUND in wrong:
+        check_folds.index_again(store)
     left = [*check_logs.differences(store, dataset), *check_folds.differences(store)]
     return _mended(findings, left)
 

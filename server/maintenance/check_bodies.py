@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Table, delete, func, select, type_coerce, update
 from sqlalchemy.types import NullType
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.bodies import BodyText, unpack
 from server.database.store import Store
@@ -21,7 +22,7 @@ from server.maintenance.progress import EVERY, Told, nobody, told
 from shared.errors import DatasetError
 
 DAMAGED = "body damaged"
-_TABLES = (db.dataset_rows, db.samples, db.records, db.reviews)
+_TABLES = (db.dataset_rows, db.samples, db.records, tables.reviews)
 
 
 def damage(store: Store, *, repair: bool, to: Told = nobody) -> list[HomeFinding]:
@@ -31,7 +32,7 @@ def damage(store: Store, *, repair: bool, to: Told = nobody) -> list[HomeFinding
         for row in list(_damaged(store, table, to)):
             done = _taken_out(store, table, row) if repair else ""
             name = " ".join(str(row[column.name]) for column in table.primary_key)
-            lost = table is db.reviews
+            lost = table is tables.reviews
             findings.append(HomeFinding(DAMAGED, f"{table.name} {name}", "it cannot be read", done, lost=lost))
     return findings
 
@@ -61,7 +62,7 @@ def _readable(stored: Any) -> bool:
 def _taken_out(store: Store, table: Table, row: dict[str, Any]) -> str:
     own = [column == row[column.name] for column in table.primary_key]
     with store.writing() as connection:
-        if table is not db.reviews:
+        if table is not tables.reviews:
             connection.execute(delete(table).where(*own))
             return "made again from the dataset"
         nothing = _nothing_said(row["sample_id"])

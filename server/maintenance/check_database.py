@@ -16,6 +16,7 @@ from server.access import tables as _accounts  # noqa: F401  so that its tables 
 from server.database import store as db
 from server.database.bodies import BodyText, unpack
 from server.database.store import DATABASE_NAME, Store
+from server.dataset import search_index
 from server.maintenance.findings import FOLDER, HomeFinding, set_aside
 from shared.errors import DatasetError
 
@@ -32,6 +33,8 @@ _FROM_THE_LOGS = frozenset(
         "samples",
         "rollups",
         "rollup_state",
+        "search_terms",
+        "search_postings",
     )
 )
 
@@ -78,6 +81,8 @@ def salvage(home: Path, store: Store) -> list[HomeFinding]:
             findings.append(
                 HomeFinding("table incomplete", table.name, f"{why} ({problem})", "copied what is left", lost=True)
             )
+    with store.writing() as connection:
+        search_index.make_again(connection)  # what was copied names terms of the old file
     return findings
 
 

@@ -8,20 +8,24 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.bodies import wearer_of
 from server.database.store import Store
-from server.dataset import rollups, row_log, sought
+from server.dataset import rollups, row_log, search_index, sought
 from server.dataset.sample_row import from_dict, number_in
 from server.maintenance.findings import HomeFinding
 from server.maintenance.progress import EVERY, Told, nobody, told
 
-OUTDATED, MISCOUNTED = "moment out of date", "sum out of date"
+OUTDATED, MISCOUNTED, UNFOUND = "moment out of date", "sum out of date", "search out of date"
+
+_SOUGHT = ("wearer", "state", "flags", "words")
+"""What is compared of a row to search by. Its things depend on the words that were understood when it was written."""
 
 
 def differences(store: Store, *, to: Told = nobody) -> Iterator[HomeFinding]:
-    """Samples that do not say what their newest row says, and sums that are not those of the samples. Both tables are
-    read side by side, with flat memory."""
+    """Samples that do not say what their newest row says, sums that are not those of the samples, and words by which a
+    search finds others. The tables are read side by side, with flat memory."""
     with store.reading() as connection:
         total = connection.execute(select(func.count()).select_from(db.samples)).scalar() or 0
         whole = rollups.is_whole(connection)
@@ -36,11 +40,26 @@ def differences(store: Store, *, to: Told = nobody) -> Iterator[HomeFinding]:
                 yield HomeFinding(OUTDATED, sample_id, why)
         for cell in rollups.differences(connection):
             yield HomeFinding(MISCOUNTED, cell, "statistics count the moments wrongly", remedy="counted again")
+        for name in _unfound(connection):
+            yield HomeFinding(UNFOUND, name, "a search finds the wrong moments", remedy="made again from the moments")
+
+
+def _unfound(connection: Connection) -> Iterator[str]:
+    """Rows to search by that stand for no moment, and terms with other postings than the rows name."""
+    own, fold = tables.sought.c, db.samples.c
+    pairs = tables.sought.outerjoin(db.samples, fold.sample_id == own.sample_id)
+    for sample_id in connection.execute(select(own.sample_id).select_from(pairs).where(fold.sample_id.is_(None))):
+        yield f"moment {sample_id[0]}"
+    yield from search_index.differences(connection)
 
 
 def _folds(connection: Connection) -> Iterator[Any]:
-    table = db.samples
-    query = select(*(table.c[name] for name in ("sample_id", "body", *rollups.VALUES)))
+    table, found_by = db.samples, tables.sought
+    names = ("sample_id", "body", "wearer", *rollups.VALUES)
+    own = [found_by.c[name].label(f"sought_{name}") for name in _SOUGHT]
+    query = select(*(table.c[name] for name in names), *own).select_from(
+        table.outerjoin(found_by, found_by.c.sample_id == table.c.sample_id)
+    )
     yield from connection.execute(query.order_by(table.c.sample_id).execution_options(yield_per=EVERY))
 
 
@@ -68,7 +87,11 @@ def _agrees(fold: Any, body: dict[str, Any], *, counted: bool) -> bool:
         return fold is None and bool(body.get("erased"))
     if fold.body != body or fold.wearer != wearer_of(body, str(body["device"])):
         return False
-    return not counted or all(getattr(fold, name) == is_ for name, is_ in rollups.values_of(from_dict(body)).items())
+    row = from_dict(body)
+    found_by = sought.row_of(row)
+    if any(getattr(fold, f"sought_{name}") != found_by[name] for name in _SOUGHT):
+        return False
+    return not counted or all(getattr(fold, name) == is_ for name, is_ in rollups.values_of(row).items())
 
 
 def fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
@@ -81,10 +104,20 @@ def fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
             return
         body = _newest(bodies)
         connection.execute(delete(db.samples).where(db.samples.c.sample_id == sample_id))
-        if not body.get("erased"):
-            row = from_dict(body)
-            connection.execute(db.samples.insert().values(**row_log.fold_of(row, body, now_s=now_s)))
-            sought.keep(connection, [row], known=())
+        if body.get("erased"):
+            sought.forget(connection, [sample_id])
+            return
+        row = from_dict(body)
+        connection.execute(db.samples.insert().values(**row_log.fold_of(row, body, now_s=now_s)))
+        sought.keep(connection, [row])
+
+
+def index_again(store: Store) -> None:
+    """Make all that moments are searched by anew, where there is a moment."""
+    own, fold = tables.sought.c.sample_id, db.samples.c.sample_id
+    with store.writing() as connection:
+        connection.execute(delete(tables.sought).where(own.not_in(select(fold))))
+        search_index.make_again(connection)
 
 
 def count_again(store: Store) -> None:

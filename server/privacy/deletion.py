@@ -24,6 +24,7 @@ from sqlalchemy import Connection, MetaData, Table, delete, insert, inspect, sel
 from server.consent import register, terms
 from server.consent.settings import ConsentSettings
 from server.consent.tables import deletions
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import derived, erasing, feature_cache, help_calls, record_log, row_log, view, wishes
@@ -204,8 +205,8 @@ def _naming(connection: Connection) -> Iterator[str]:
 
 def _acts(connection: Connection, work: _Work) -> None:
     """Which decisions were made at once, of those that are gone: their numbers will be given to others."""
-    acts = db.review_acts
-    gone = delete(acts).where(acts.c.review.not_in(select(db.reviews.c.id)))
+    acts = tables.review_acts
+    gone = delete(acts).where(acts.c.review.not_in(select(tables.reviews.c.id)))
     work.rows[acts.name] += connection.execute(gone).rowcount
 
 

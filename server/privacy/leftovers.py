@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from server.consent import terms
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import feature_cache, wishes
@@ -130,7 +131,7 @@ def _speaks(line: bytes, names: set[str]) -> bool:
 
 def _in_tables(connection: Connection, plan: DeletionPlan) -> Iterator[str]:
     for some in wishes.in_pieces(plan.moments):
-        for table, column in ((db.samples, db.samples.c.sample_id), (db.reviews, db.reviews.c.sample_id)):
+        for table, column in ((db.samples, db.samples.c.sample_id), (tables.reviews, tables.reviews.c.sample_id)):
             if connection.execute(select(column).where(column.in_(some))).first():
                 yield table.name
         rows = select(db.dataset_rows.c.body).where(db.dataset_rows.c.sample_id.in_(some))

@@ -27,6 +27,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from server.access import visible
 from server.access.person import Person
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log, sample_row
@@ -240,7 +241,7 @@ def get(store: Store, sample_id: str) -> SampleRow | None:
 
 def history(store: Store, sample_id: str) -> list[PastDecision]:
     """What people decided about a moment, oldest first."""
-    table = db.reviews
+    table = tables.reviews
     with store.reading() as connection:
         rows = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
     return [past(row) for row in rows]
@@ -413,7 +414,7 @@ def _row(connection: Connection, row_id: str, sample_id: str) -> SampleRow | Non
 
 
 def _last(connection: Connection, sample_id: str) -> PastDecision | None:
-    table = db.reviews
+    table = tables.reviews
     query = select(table).where(table.c.sample_id == sample_id).order_by(table.c.id.desc()).limit(1)
     newest = connection.execute(query).first()
     return None if newest is None else past(newest)
@@ -435,7 +436,7 @@ def write(connection: Connection, changes: Sequence[RowChange], decision: Review
             continue
         row_log.insert_row(connection, change.after, now_s=now_s)
         entry = connection.execute(
-            insert(db.reviews).values(
+            insert(tables.reviews).values(
                 sample_id=change.before.sample_id,
                 at=now_s,
                 reviewer=decision.reviewer,
@@ -447,7 +448,7 @@ def write(connection: Connection, changes: Sequence[RowChange], decision: Review
         entries.append(db.new_id(entry))
     if entries:
         values = [{"review": entry, "act": entries[0], "undone_by": None} for entry in entries]
-        connection.execute(insert(db.review_acts), values)
+        connection.execute(insert(tables.review_acts), values)
     decided = [change.before.sample_id for change in changes]
-    connection.execute(delete(db.review_leases).where(db.review_leases.c.sample_id.in_(decided)))
+    connection.execute(delete(tables.review_leases).where(tables.review_leases.c.sample_id.in_(decided)))
     return entries

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from server.database import store as db
+from server.database import review_tables as tables
 from server.database.store import Store
 
 LEASE_S = 180.0
@@ -44,7 +44,7 @@ def take_inside(connection: Connection, sample_id: str, person: str, *, now_s: f
         return held
     lease = Lease(sample_id, person, now_s + LEASE_S)
     values = {"sample_id": sample_id, "person": person, "until": lease.until}
-    connection.execute(insert(db.review_leases).prefix_with("OR REPLACE").values(**values))
+    connection.execute(insert(tables.review_leases).prefix_with("OR REPLACE").values(**values))
     return lease
 
 
@@ -56,7 +56,7 @@ def release(store: Store, person: str, sample_id: str | None = None) -> None:
 
 def release_inside(connection: Connection, person: str, sample_id: str | None = None) -> None:
     """The same inside the caller's write transaction."""
-    table = db.review_leases
+    table = tables.review_leases
     statement = delete(table).where(table.c.person == person)
     connection.execute(statement if sample_id is None else statement.where(table.c.sample_id == sample_id))
 
@@ -68,6 +68,6 @@ def standing(store: Store, sample_ids: Sequence[str], *, now_s: float) -> dict[s
 
 
 def _standing(connection: Connection, sample_ids: Sequence[str], *, now_s: float) -> dict[str, Lease]:
-    table = db.review_leases
+    table = tables.review_leases
     query = select(table).where(table.c.sample_id.in_(list(sample_ids)), table.c.until > now_s)
     return {row.sample_id: Lease(row.sample_id, row.person, row.until) for row in connection.execute(query)}

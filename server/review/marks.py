@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from shared.errors import Refused
@@ -52,14 +53,14 @@ def skip(store: Store, sample_id: str, person: str, *, now_s: float) -> None:
     """Put a moment behind the others for this person; their lease of it ends."""
     with store.writing() as connection:
         values = {"person": person, "sample_id": sample_id, "at": now_s}
-        connection.execute(insert(db.review_skips).prefix_with("OR REPLACE").values(**values))
-        table = db.review_leases
+        connection.execute(insert(tables.review_skips).prefix_with("OR REPLACE").values(**values))
+        table = tables.review_leases
         connection.execute(delete(table).where(table.c.sample_id == sample_id, table.c.person == person))
 
 
 def unskip(store: Store, sample_id: str, person: str) -> None:
     """Take the skip back."""
-    table = db.review_skips
+    table = tables.review_skips
     with store.writing() as connection:
         connection.execute(delete(table).where(table.c.sample_id == sample_id, table.c.person == person))
 
@@ -80,14 +81,14 @@ def assign(store: Store, sample_id: str, to: str, person: str) -> None:
 
 def _mark(store: Store, sample_id: str, values: dict[str, object]) -> None:
     nothing = {"difficult_by": "", "difficult_at": 0.0, "assigned_to": "", "assigned_by": ""}
-    statement = upsert(db.review_marks).values(sample_id=sample_id, **{**nothing, **values})
+    statement = upsert(tables.review_marks).values(sample_id=sample_id, **{**nothing, **values})
     with store.writing() as connection:
         connection.execute(statement.on_conflict_do_update(index_elements=["sample_id"], set_=values))
 
 
 def of(store: Store, sample_ids: Sequence[str]) -> dict[str, MomentMarks]:
     """sample_id → its marks, of those of these moments that have any."""
-    table = db.review_marks
+    table = tables.review_marks
     with store.reading() as connection:
         rows = connection.execute(select(table).where(table.c.sample_id.in_(list(sample_ids)))).mappings().all()
     return {row["sample_id"]: MomentMarks(**{n: row[n] for n in MomentMarks.__slots__}) for row in rows}
@@ -104,13 +105,13 @@ def comment(store: Store, sample_id: str, author: str, text: str, *, now_s: floa
         raise Refused(f"This moment has {MOST_COMMENTS} comments already.")
     with store.writing() as connection:
         values = {"sample_id": sample_id, "at": now_s, "author": author, "text": plain}
-        done = connection.execute(insert(db.review_comments).values(**values))
+        done = connection.execute(insert(tables.review_comments).values(**values))
     return ReviewComment(db.new_id(done), now_s, author, plain)
 
 
 def uncomment(store: Store, sample_id: str, comment_id: int, author: str) -> bool:
     """Delete one's own comment about a moment; whether there was such a one."""
-    table = db.review_comments
+    table = tables.review_comments
     own = and_(table.c.sample_id == sample_id, table.c.id == comment_id)
     with store.writing() as connection:
         done = connection.execute(delete(table).where(own, table.c.author == author))
@@ -119,7 +120,7 @@ def uncomment(store: Store, sample_id: str, comment_id: int, author: str) -> boo
 
 def comments(store: Store, sample_id: str) -> list[ReviewComment]:
     """What was written about a moment, oldest first."""
-    table = db.review_comments
+    table = tables.review_comments
     with store.reading() as connection:
         rows = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
     return [ReviewComment(row.id, row.at, row.author, row.text) for row in rows]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, select, tuple_
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import alike, pictures, row_log, sample_row, sought
@@ -54,7 +55,7 @@ def on_walk(store: Store, row: SampleRow, *, most: int = 2) -> WalkNeighbours:
 
 def alike_ids(connection: Connection, sample_id: str) -> list[str]:
     """Ids of other moments whose pictures look like this one's, the most alike first; none where it was not hashed."""
-    table = db.sought.c
+    table = tables.sought.c
     own = connection.execute(select(table.look).where(table.sample_id == sample_id)).scalar()
     if own is None:
         return []
@@ -68,7 +69,7 @@ def alike_ids(connection: Connection, sample_id: str) -> list[str]:
 def hashed(store: Store, dataset: Dataset, sample_id: str) -> None:
     """Make the difference hash of a moment that has none; one without a readable picture stays so. Raises: OSError."""
     with store.reading() as connection:
-        look = connection.execute(select(db.sought.c.look).where(db.sought.c.sample_id == sample_id)).scalar()
+        look = connection.execute(select(tables.sought.c.look).where(tables.sought.c.sample_id == sample_id)).scalar()
         row = row_log.current(connection, sample_id) if look is None else None
     if row is None:
         return

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, func, insert, select
 
-from server.database import store as db
+from server.database import review_tables as tables
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow
@@ -47,7 +47,7 @@ def collect(store: Store, sample_id: str, text: str, person: str, *, now_s: floa
     words = wording.unknown_thing(text)[:MAX_WORDS]
     if not words:
         return ""
-    table = db.proposed_words
+    table = tables.proposed_words
     with store.writing() as connection:
         if int(connection.execute(select(func.count()).select_from(table)).scalar_one()) < ROWS_MOST:
             values = {"words": words, "sample_id": sample_id, "at": now_s, "person": person}
@@ -61,7 +61,7 @@ def listed(store: Store, waiting: Iterable[SampleRow] = ()) -> list[ProposedWord
 
     waiting: moments whose words were not understood; what wearers said of them counts, too
     """
-    table = db.proposed_words
+    table = tables.proposed_words
     with store.reading() as connection:
         kept = connection.execute(select(table).order_by(table.c.at.desc())).all()
     found: defaultdict[str, list[tuple[str, str, str]]] = defaultdict(list)
@@ -88,6 +88,6 @@ def _told(words: str, uses: list[tuple[str, str, str]]) -> ProposedWord:
 
 def drop(store: Store, words: str) -> int:
     """Forget words that nobody wants; returns from how many moments."""
-    table = db.proposed_words
+    table = tables.proposed_words
     with store.writing() as connection:
         return int(connection.execute(delete(table).where(table.c.words == words.casefold())).rowcount)

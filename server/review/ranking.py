@@ -15,9 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import bindparam, func, select, update
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import alike, pictures, row_log, sought
+from server.dataset import alike, pictures, row_log, search_index, sought
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.review import decisions, order, selection, stats
@@ -149,14 +150,12 @@ class Ranking:
 
     def _write_looks(self, rows: Sequence[SampleRow]) -> None:
         """The difference hashes of moments that have none yet: a search for what looks alike needs them."""
-        table = db.sought.c
+        looks = {row.sample_id: self._looks[row.frame_path] for row in rows if row.frame_path in self._looks}
+        table, lacking = tables.sought.c, list[str]()
         with self._store.reading() as connection:
-            lacking = set(connection.execute(select(table.sample_id).where(table.look.is_(None))).scalars())
-        looks = {
-            row.sample_id: self._looks[row.frame_path]
-            for row in rows
-            if row.sample_id in lacking and row.frame_path in self._looks
-        }
-        if looks:
+            for some in search_index.pieces(list(looks)):
+                query = select(table.sample_id).where(table.sample_id.in_(some), table.look.is_(None))
+                lacking += connection.execute(query).scalars()
+        if lacking:
             with self._store.writing() as connection:
-                sought.keep_looks(connection, looks)
+                sought.keep_looks(connection, {sample_id: looks[sample_id] for sample_id in lacking})

@@ -1,8 +1,8 @@
 """Finding moments: one filter for the page, the API and the terminal, as a condition on the tables.
 
 Everything that is named must hold. `words` are looked for in all that was said, heard, proposed and confirmed: every
-word, in any place. `like` are the moments that look like one (`server.review.near`). Moments that a person skipped come
-behind the others for them.
+word, in any place (`server.review.by_words`). `like` are the moments that look like one (`server.review.near`).
+Moments that a person skipped come behind the others for them.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, exists, func, select, true
 
 from server.access import visible
 from server.access.person import Person
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.distinct import distinct
 from server.database.store import Store
 from server.dataset.sample_row import SampleRow, State
-from server.review import near, order
+from server.review import by_words, near, order
+from server.review.by_words import SoughtTerms
 from server.review.marks import SKIPPED_S
 from shared import vocabulary
 from shared.messages import FLAGS
 
-MOST_WORDS = 8
-"""Of a search; each is a look through all moments."""
 MOST_CHOICES = 500
 FEW = 1000
 """Moments that are sorted rather than looked for in a list."""
+SORTED = 5_000
+"""The same, where an index of words names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,16 @@ class MomentFilter:
 ALL_PENDING = MomentFilter()
 
 
+@dataclass(frozen=True, slots=True)
+class SearchNarrowed:
+    """What was looked up before moments are looked for."""
+
+    sought: SoughtTerms = by_words.ALL
+    """What has to hold of their narrow rows."""
+    ids: Sequence[str] | Select[Any] | None = None
+    """The moments, where there are few: they are sorted."""
+
+
 def find(
     store: Store, wanted: MomentFilter, *, person: str = "", now_s: float, limit: int = 50, offset: int = 0
 ) -> list[SampleRow]:
@@ -72,9 +84,11 @@ def find(
     with store.reading() as connection:
         if _is_whole(wanted) and not skipped(connection, person, now_s=now_s):
             return order.page(connection, wanted.state, limit=limit, offset=offset)
-        ids, query = few(connection, wanted), select(db.samples.c.sample_id).select_from(source(wanted))
-        query = among(query, ids).where(*conditions_of(connection, wanted))
-        query = ordered(connection, query, wanted, person=person, now_s=now_s, place=place_of(wanted.state, ids))
+        narrowed = narrow(connection, wanted)
+        query = select(db.samples.c.sample_id).select_from(source(narrowed))
+        query = query.where(*conditions_of(connection, wanted, narrowed))
+        place = place_of(wanted.state, narrowed)
+        query = ordered(connection, query, wanted, person=person, now_s=now_s, place=place)
         return order.rows(connection, connection.execute(query.limit(limit).offset(offset)).scalars().all())
 
 
@@ -91,10 +105,22 @@ def counts(store: Store, wanted: MomentFilter) -> dict[State, int]:
         if _is_whole(wanted):
             found: Mapping[str, int] = order.counts(connection)
         else:
-            state = db.samples.c.state
-            query = select(state, func.count()).select_from(source(wanted)).where(*conditions_of(connection, wanted))
-            found = {str(name): int(number) for name, number in connection.execute(query.group_by(state))}
+            found = _counted(connection, wanted)
     return {one: found.get(one, 0) for one in states}
+
+
+def _counted(connection: Connection, wanted: MomentFilter) -> dict[str, int]:
+    """How many moments of a filter stand in each state. The narrow rows of a search say it alone where they can."""
+    sought = _sought(connection, wanted)
+    if sought and wanted == MomentFilter(state=wanted.state, seen_by=wanted.seen_by, **_searched(wanted)):
+        table, conditions = tables.sought, [*_of_state(wanted, tables.sought), *_seen(wanted, tables.sought)]
+        conditions += by_words.first_of_all(connection, sought, most=SORTED)[0]
+        query = select(table.c.state, func.count()).where(*conditions)
+    else:
+        table, narrowed = db.samples, _narrowed(connection, wanted, sought) if sought else SearchNarrowed()
+        query = select(table.c.state, func.count()).select_from(source(narrowed))
+        query = query.where(*conditions_of(connection, wanted, narrowed))
+    return {str(name): int(number) for name, number in connection.execute(query.group_by(table.c.state))}
 
 
 def _is_whole(wanted: MomentFilter) -> bool:
@@ -102,18 +128,13 @@ def _is_whole(wanted: MomentFilter) -> bool:
     return wanted == MomentFilter(state=wanted.state, seen_by=wanted.seen_by) and not _seen(wanted)
 
 
-def place_of(state: State | Literal["all"], ids: Sequence[str] | None) -> tuple[ColumnElement[Any], ...]:
-    """The order of a list. ids: as `few` gives them; these are sorted, and not looked for in the order of an index."""
-    table = db.samples.c
-    changed_at: ColumnElement[Any] = table.changed_at if ids is None else table.changed_at + 0.0
+def place_of(state: State | Literal["all"], narrowed: SearchNarrowed) -> tuple[ColumnElement[Any], ...]:
+    """The order of a list. Few moments are sorted, and not looked for in the order of an index."""
+    table, few = db.samples.c, narrowed.ids is not None
+    changed_at: ColumnElement[Any] = table.changed_at + 0.0 if few else table.changed_at
     if state in ("reviewed", "rejected"):
         return changed_at.desc(), table.sample_id
-    return table.priority if ids is None else table.priority + 0, table.captured_at.desc(), table.sample_id
-
-
-def among(query: Select[Any], ids: Sequence[str] | None) -> Select[Any]:
-    """ids: as `few` gives them"""
-    return query if ids is None else query.where(db.samples.c.sample_id.in_(ids))
+    return table.priority + 0 if few else table.priority, table.captured_at.desc(), table.sample_id
 
 
 def ordered(
@@ -128,7 +149,7 @@ def ordered(
     """The query in its order. Where the person has skipped nothing lately, it is the one that an index gives."""
     if wanted.state in ("reviewed", "rejected") or not skipped(connection, person, now_s=now_s):
         return query.order_by(*place)
-    skips = db.review_skips.c
+    skips = tables.review_skips.c
     mine = and_(skips.person == person, skips.sample_id == db.samples.c.sample_id, skips.at > now_s - SKIPPED_S)
     at = select(skips.at).where(mine).scalar_subquery()
     return query.order_by(func.coalesce(at, 0.0), *place)
@@ -136,34 +157,50 @@ def ordered(
 
 def skipped(connection: Connection, person: str, *, now_s: float) -> bool:
     """Whether a person has skipped anything that does not count as new to them again."""
-    skips = db.review_skips.c
+    skips = tables.review_skips.c
     query = select(skips.sample_id).where(skips.person == person, skips.at > now_s - SKIPPED_S).limit(1)
     return person != "" and connection.execute(query).first() is not None
 
 
-def source(wanted: MomentFilter) -> FromClause:
+def source(narrowed: SearchNarrowed) -> FromClause:
     """The tables that the conditions of a filter are about; `samples` alone where that is enough."""
-    if _is_sought(wanted):
-        return db.samples.join(db.sought, db.sought.c.sample_id == db.samples.c.sample_id)
+    if narrowed.sought:
+        return db.samples.join(tables.sought, tables.sought.c.sample_id == db.samples.c.sample_id)
     return db.samples
 
 
-def _is_sought(wanted: MomentFilter) -> bool:
-    return any((wanted.thing, wanted.flag, wanted.words))
-
-
-def conditions_of(connection: Connection, wanted: MomentFilter) -> list[ColumnElement[bool]]:
+def conditions_of(connection: Connection, wanted: MomentFilter, narrowed: SearchNarrowed) -> list[ColumnElement[bool]]:
     """What must hold of the tables of `source`. connection: what looks alike is looked up first"""
-    found = [true(), *_plain(wanted), *_sought(wanted), *_left_by_people(wanted)]
+    own = db.samples.c.sample_id
+    found = [true(), *_plain(wanted, narrowed), *_left_by_people(wanted), *by_words.conditions(narrowed.sought)]
+    if narrowed.ids is not None:
+        found.append(own.in_(narrowed.ids))
     if wanted.like:
-        found.append(db.samples.c.sample_id.in_(_alike(connection, wanted)))
+        found.append(own.in_(_alike(connection, wanted)))
     return found
 
 
-def few(connection: Connection, wanted: MomentFilter) -> list[str] | None:
-    """The moments of a walk, device, wearer or model where there are FEW, else None. SQLite would look for them through
-    the whole list, in its order; where there are many, that finds a page of them soon."""
-    state = [] if wanted.state == "all" else [db.samples.c.state.concat("") == wanted.state]  # by no index of states
+def narrow(connection: Connection, wanted: MomentFilter) -> SearchNarrowed:
+    """Look for the moments of a walk, device, wearer, model or word where there are few. SQLite would look for them
+    through the whole list, in its order; where there are many, that finds a page of them soon."""
+    return _narrowed(connection, wanted, _sought(connection, wanted))
+
+
+def _narrowed(connection: Connection, wanted: MomentFilter, sought: SoughtTerms) -> SearchNarrowed:
+    conditions, is_few = by_words.first_of_all(connection, sought, most=SORTED)
+    own = select(tables.sought.c.sample_id).where(*conditions)
+    if is_few:
+        return SearchNarrowed(ids=own)
+    ids = _few(connection, wanted)
+    if ids is None and sought.is_joint:  # of words that are in many moments, few may have all
+        found = list(connection.execute(own.limit(FEW + 1)).scalars())
+        if len(found) <= FEW:
+            return SearchNarrowed(ids=found)
+    return SearchNarrowed(sought, ids)
+
+
+def _few(connection: Connection, wanted: MomentFilter) -> list[str] | None:
+    state = [] if wanted.state == "all" else [_stated(wanted)]
     for column, value in _named(wanted):
         if value:
             query = select(db.samples.c.sample_id).where(column == value, *state).limit(FEW + 1)
@@ -171,6 +208,11 @@ def few(connection: Connection, wanted: MomentFilter) -> list[str] | None:
             if len(ids) <= FEW:
                 return ids
     return None
+
+
+def _stated(wanted: MomentFilter) -> ColumnElement[bool]:
+    """That a moment stands in the state, by no index of states."""
+    return db.samples.c.state.concat("") == wanted.state
 
 
 def _named(wanted: MomentFilter) -> tuple[tuple[ColumnElement[str], str], ...]:
@@ -193,15 +235,18 @@ def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:
     return [wanted.like, *near.alike_ids(connection, wanted.like)]
 
 
-def _seen(wanted: MomentFilter) -> list[ColumnElement[bool]]:
-    return [] if wanted.seen_by is None else visible.conditions(wanted.seen_by)
+def _seen(wanted: MomentFilter, table: Table = db.samples) -> list[ColumnElement[bool]]:
+    return [] if wanted.seen_by is None else visible.conditions(wanted.seen_by, table)
 
 
-def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+def _of_state(wanted: MomentFilter, table: Table = db.samples) -> list[ColumnElement[bool]]:
+    return [] if wanted.state == "all" else [table.c.state == wanted.state]
+
+
+def _plain(wanted: MomentFilter, narrowed: SearchNarrowed) -> list[ColumnElement[bool]]:
     table = db.samples.c
-    state = "" if wanted.state == "all" else wanted.state
-    equal = ((table.state, state), *_named(wanted))
-    found = [*(column == value for column, value in equal if value), *_seen(wanted)]
+    found = _of_state(wanted) if narrowed.ids is None or wanted.state == "all" else [_stated(wanted)]
+    found += [*(column == value for column, value in _named(wanted) if value), *_seen(wanted)]
     if wanted.since is not None:
         found.append(table.captured_at >= wanted.since)
     if wanted.until is not None:
@@ -209,20 +254,17 @@ def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _sought(wanted: MomentFilter) -> list[ColumnElement[bool]]:
-    table = db.sought.c
-    listed = ((table.things, wanted.thing), (table.flags, wanted.flag))
-    found = [_holds(column, f"|{value}|") for column, value in listed if value]
-    found += [_holds(table.words, word) for word in wanted.words.casefold().split()[:MOST_WORDS]]
-    return found
+def _sought(connection: Connection, wanted: MomentFilter) -> SoughtTerms:
+    return by_words.look_up(connection, **_searched(wanted))
 
 
-def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    return func.instr(column, text) > 0
+def _searched(wanted: MomentFilter) -> dict[str, Any]:
+    return {"words": wanted.words, "thing": wanted.thing, "flag": wanted.flag}
 
 
 def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
-    own, marks, comments, skips = db.samples.c.sample_id, db.review_marks.c, db.review_comments.c, db.review_skips.c
+    own, marks = db.samples.c.sample_id, tables.review_marks.c
+    comments, skips = tables.review_comments.c, tables.review_skips.c
     found: list[ColumnElement[bool]] = []
     if wanted.difficult:
         found.append(exists().where(marks.sample_id == own, marks.difficult_by != ""))
@@ -239,7 +281,7 @@ def choices(store: Store, seen_by: Person | None = None) -> dict[str, list[str]]
     """What can be chosen from: wearer, device, model, thing, flag, assigned_to. seen_by: as in a filter"""
     samples, conditions = db.samples.c, [] if seen_by is None else visible.conditions(seen_by)
     seen = select(samples.sample_id).where(*conditions)
-    marked = db.review_marks.c.sample_id.in_(seen) if conditions else true()
+    marked = tables.review_marks.c.sample_id.in_(seen) if conditions else true()
 
     def different(column: ColumnElement[str], condition: ColumnElement[bool]) -> list[str]:
         query = select(column).where(condition, column != "").distinct().limit(MOST_CHOICES)
@@ -257,5 +299,5 @@ def choices(store: Store, seen_by: Person | None = None) -> dict[str, list[str]]
             "model": models,
             "thing": list(vocabulary.load().objects),
             "flag": sorted(FLAGS),
-            "assigned_to": different(db.review_marks.c.assigned_to, marked),
+            "assigned_to": different(tables.review_marks.c.assigned_to, marked),
         }

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from server.access.person import Person
 from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import training_rows
 from server.releases.registry import Registry
@@ -152,25 +153,26 @@ class Lessons:
     """What the page asks: one for a server."""
 
     def __init__(
-        self, home: Path, things: Callable[[], Sequence[Teachable] | None], clock: Clock, *, least: int
+        self, home: Path, things: Callable[[Person], Sequence[Teachable] | None], clock: Clock, *, least: int
     ) -> None:
-        """things: what could be taught now, None = it is being counted; least: LearnSettings.teach_least"""
+        """things: what could be taught now of the moments that a person may see, None = it is being counted; least:
+        LearnSettings.teach_least"""
         self._home, self._things, self._clock, self.least = home, things, clock, least
         self._child: subprocess.Popen[bytes] | None = None
 
-    def things(self) -> Sequence[Teachable] | None:
-        return self._things()
+    def things(self, person: Person) -> Sequence[Teachable] | None:
+        return self._things(person)
 
     def state(self) -> TeachState:
         if self._child is not None and self._child.poll() is not None:
             self._child = None  # it has ended: no zombie stays
         return state_of(self._home)
 
-    def start(self, thing: str) -> None:
-        """Raises: ConfigError, Refused, Transient, OSError."""
+    def start(self, thing: str, person: Person) -> None:
+        """Raises: ConfigError, Refused where this person sees too few moments of it, Transient, OSError."""
         state = self.state()
         if not (state.phase == INTERRUPTED and state.thing == thing):
-            known = self._things()
+            known = self._things(person)
             if known is None:
                 raise Transient("What can be taught is being counted.", hint="Try again in a minute.")
             check(thing, known, least=self.least)

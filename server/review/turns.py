@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, select
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log
@@ -18,7 +19,7 @@ from server.dataset.sample_row import SampleRow
 from server.review import leases, searching
 from server.review.leases import Lease
 from server.review.marks import SKIPPED_S
-from server.review.searching import ALL_PENDING, MomentFilter
+from server.review.searching import ALL_PENDING, MomentFilter, SearchNarrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +47,30 @@ def next_for(store: Store, person: str, wanted: MomentFilter = ALL_PENDING, *, n
 
 
 def _first(connection: Connection, person: str, wanted: MomentFilter, *, now_s: float) -> str | None:
-    ids = searching.few(connection, wanted)
-    free = searching.among(_free(connection, person, wanted, now_s=now_s), ids)
-    place = searching.place_of("pending", ids)
+    narrowed = searching.narrow(connection, wanted)
+    free = _free(connection, person, wanted, narrowed, now_s=now_s)
+    place = searching.place_of("pending", narrowed)
     skip = _skip(person, now_s=now_s)
     unskipped: str | None = connection.execute(free.where(not_(exists().where(skip))).order_by(*place)).scalar()
     if unskipped is not None or not searching.skipped(connection, person, now_s=now_s):
         return unskipped
-    at = select(func.max(db.review_skips.c.at)).where(skip).scalar_subquery()
+    at = select(func.max(tables.review_skips.c.at)).where(skip).scalar_subquery()
     skipped: str | None = connection.execute(free.order_by(at, *place)).scalar()
     return skipped
 
 
-def _free(connection: Connection, person: str, wanted: MomentFilter, *, now_s: float) -> Select[Any]:
+def _free(
+    connection: Connection, person: str, wanted: MomentFilter, narrowed: SearchNarrowed, *, now_s: float
+) -> Select[Any]:
     """One moment that is meant and that nobody else has; its order is the caller's."""
-    held = db.review_leases.c
+    held = tables.review_leases.c
     theirs = and_(held.sample_id == db.samples.c.sample_id, held.until > now_s, held.person != person)
-    conditions = searching.conditions_of(connection, wanted)
-    query = select(db.samples.c.sample_id).select_from(searching.source(wanted))
+    conditions = searching.conditions_of(connection, wanted, narrowed)
+    query = select(db.samples.c.sample_id).select_from(searching.source(narrowed))
     return query.where(*conditions, not_(exists().where(theirs))).limit(1)
 
 
 def _skip(person: str, *, now_s: float) -> ColumnElement[bool]:
-    skips = db.review_skips.c
+    skips = tables.review_skips.c
     own = skips.sample_id == db.samples.c.sample_id
     return and_(skips.person == person, own, skips.at > now_s - SKIPPED_S)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from server.access import visible
 from server.access.person import Person
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log, sample_row
@@ -65,7 +66,7 @@ def _newest(connection: Connection, person: str, most: int) -> list[ReviewAct]:
     acts = connection.execute(
         select(_ACT)
         .select_from(_JOINED)
-        .where(db.reviews.c.reviewer == person, db.reviews.c.action != UNDO, _ACT.not_in(_of_gone(person)))
+        .where(tables.reviews.c.reviewer == person, tables.reviews.c.action != UNDO, _ACT.not_in(_of_gone(person)))
         .group_by(_ACT)
         .order_by(_ACT.desc())
         .limit(min(most, MOST))
@@ -75,8 +76,8 @@ def _newest(connection: Connection, person: str, most: int) -> list[ReviewAct]:
 
 def _of_gone(person: str) -> Select[Any]:
     """A person's acts about moments of which one was erased: they can not be taken back, and stand in nobody's way."""
-    there = _JOINED.outerjoin(db.samples, db.samples.c.sample_id == db.reviews.c.sample_id)
-    return select(_ACT).select_from(there).where(db.reviews.c.reviewer == person, db.samples.c.sample_id.is_(None))
+    there = _JOINED.outerjoin(db.samples, db.samples.c.sample_id == tables.reviews.c.sample_id)
+    return select(_ACT).select_from(there).where(tables.reviews.c.reviewer == person, db.samples.c.sample_id.is_(None))
 
 
 def undo(
@@ -139,28 +140,28 @@ def _back(connection: Connection, entry: Any, seen_by: Person | None) -> RowChan
 def _since(connection: Connection, entry: Any) -> decisions.PastDecision | None:
     """The newest decision about the moment after this one that still stands."""
     later = (
-        select(db.reviews)
+        select(tables.reviews)
         .select_from(_JOINED)
-        .where(db.reviews.c.sample_id == entry.sample_id, db.reviews.c.id > entry.id)
-        .where(db.reviews.c.action != UNDO, db.review_acts.c.undone_by.is_(None))
-        .order_by(db.reviews.c.id.desc())
+        .where(tables.reviews.c.sample_id == entry.sample_id, tables.reviews.c.id > entry.id)
+        .where(tables.reviews.c.action != UNDO, tables.review_acts.c.undone_by.is_(None))
+        .order_by(tables.reviews.c.id.desc())
         .limit(1)
     )
     found = connection.execute(later).first()
     return None if found is None else decisions.past(found)
 
 
-_JOINED = db.reviews.outerjoin(db.review_acts, db.review_acts.c.review == db.reviews.c.id)
-_ACT = func.coalesce(db.review_acts.c.act, db.reviews.c.id)
+_JOINED = tables.reviews.outerjoin(tables.review_acts, tables.review_acts.c.review == tables.reviews.c.id)
+_ACT = func.coalesce(tables.review_acts.c.act, tables.reviews.c.id)
 """A decision from before acts were kept is one by itself."""
 
 
 def _entries(connection: Connection, act: int) -> Sequence[Any]:
     """The log's entries of one act, in their order."""
-    together = select(db.review_acts.c.review).where(db.review_acts.c.act == act)
-    query = select(db.reviews, db.review_acts.c.undone_by).select_from(_JOINED)
-    own = (db.reviews.c.id == act) | db.reviews.c.id.in_(together)
-    return connection.execute(query.where(own).order_by(db.reviews.c.id)).all()
+    together = select(tables.review_acts.c.review).where(tables.review_acts.c.act == act)
+    query = select(tables.reviews, tables.review_acts.c.undone_by).select_from(_JOINED)
+    own = (tables.reviews.c.id == act) | tables.reviews.c.id.in_(together)
+    return connection.execute(query.where(own).order_by(tables.reviews.c.id)).all()
 
 
 def _told(act: int, entries: Sequence[Any]) -> ReviewAct:
@@ -171,7 +172,7 @@ def _told(act: int, entries: Sequence[Any]) -> ReviewAct:
 
 
 def _mark_undone(connection: Connection, reviews: Sequence[int], act: int, *, by: int) -> None:
-    table = db.review_acts
+    table = tables.review_acts
     for review in reviews:
         statement = upsert(table).values(review=review, act=act, undone_by=by)
         connection.execute(statement.on_conflict_do_update(index_elements=["review"], set_={"undone_by": by}))

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from server.review.teaching import ENDED, FAILED, INTERRUPTED, RUNNING, Teachable, TeachState
+from server.web import person
 from server.web.page import PageRenderer
+from server.web.person import Person
 from shared.errors import ConfigError, Refused, Transient
 
 AGAIN_S = 3
@@ -35,17 +37,17 @@ class LessonsPort(Protocol):
 
     @property
     def least(self) -> int: ...
-    def things(self) -> Sequence[Teachable] | None: ...
+    def things(self, person: Person) -> Sequence[Teachable] | None: ...
     def state(self) -> TeachState: ...
-    def start(self, thing: str) -> None: ...
+    def start(self, thing: str, person: Person) -> None: ...
 
 
 def router(pages: PageRenderer, lessons: LessonsPort) -> APIRouter:
     """The routes of the page."""
     routes = APIRouter(include_in_schema=False)
 
-    def shown(*, status: int = 200, error: str = "") -> HTMLResponse:
-        state, things = lessons.state(), lessons.things()
+    def shown(who: Person, *, status: int = 200, error: str = "") -> HTMLResponse:
+        state, things = lessons.state(), lessons.things(who)
         return pages.render(
             "teach.html",
             status=status,
@@ -59,17 +61,18 @@ def router(pages: PageRenderer, lessons: LessonsPort) -> APIRouter:
         )
 
     @routes.get("/teach")
-    def page() -> HTMLResponse:
-        return shown()
+    def page(request: Request) -> HTMLResponse:
+        return shown(person.of(request))
 
     @routes.post("/teach")
-    def start(thing: Annotated[str, Form(max_length=60)]) -> Response:
+    def start(request: Request, thing: Annotated[str, Form(max_length=60)]) -> Response:
+        who = person.of(request)
         try:
-            lessons.start(thing)
+            lessons.start(thing, who)
         except (ConfigError, Refused) as error:
-            return shown(status=422, error=str(error))
+            return shown(who, status=422, error=str(error))
         except Transient as error:
-            return shown(status=409, error=str(error))
+            return shown(who, status=409, error=str(error))
         return RedirectResponse("/teach#lesson", status_code=303)
 
     return routes

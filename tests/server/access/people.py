@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from server.access.passwords import Passwords
 from server.access.person import Person, Role
 from server.access.service import Access
 from server.access.settings import AccessSettings
+from server.admin.reckoned import Reckoned
+from server.admin.teachable import teachable_to
 from server.consent import register
 from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
@@ -24,7 +26,7 @@ from server.privacy import deletion
 from server.privacy.blurring import PeopleFinder
 from server.privacy.desk import PrivacyDesk
 from server.releases.registry import Registry
-from server.review.teaching import Lessons
+from server.review.teaching import Lessons, Teachable
 from server.watching import watch
 from server.web.admin_desk import AdminDesk
 from server.web.app import create_app
@@ -85,7 +87,7 @@ class Town:
 
     def app(self, *, alone: bool = True, whole: bool = False) -> FastAPI:
         """whole: with every part that a running server gives it."""
-        lessons = Lessons(self.house.home, list, self.clock, least=5)
+        lessons = Lessons(self.house.home, self._teachable, self.clock, least=5)
         return create_app(
             self.house.store,
             self.house.dataset,
@@ -97,6 +99,9 @@ class Town:
             desk=self.desk() if whole else None,
             hosts=("0.0.0.0", "testserver"),
         )
+
+    def _teachable(self, person: Person) -> Sequence[Teachable] | None:
+        return teachable_to(person, self.house.store, Reckoned(self.house.store, self.clock), least=5)
 
     def visitor(self, *, alone: bool = True, url: str = SITE) -> TestClient:
         """A browser without a log-in; redirects are not followed."""

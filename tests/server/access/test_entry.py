@@ -259,7 +259,7 @@ def test_lists_and_figures_hold_ones_own_moments_only(
     control: str, app: Any, site: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if control == "off":
-        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
         monkeypatch.setattr(visible, "may_see", lambda *_: True)
     wanda = browser(app, site, "Wanda")
     listed = wanda.get("/api/samples", params={"state": "all"}).json()
@@ -269,6 +269,24 @@ def test_lists_and_figures_hold_ones_own_moments_only(
     assert any(ADAS in page for page in pages)
     total = sum(wanda.get("/api/stats").json()["counts"].values())
     assert total == (2 if control == "off" else 1)
+
+
+@pytest.mark.parametrize("control", ["on", "off"])
+def test_what_could_be_taught_is_counted_over_the_moments_that_one_may_see(
+    control: str, app: Any, site: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (ADAS, BOBS):
+        cone = ReviewDecision("edit", "Ana", "Caution, cone ahead.")
+        decisions.review(site.house.store, site.house.dataset, name, cone, now_s=site.clock.utc_s())
+    if control == "off":
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
+    carl, ana = browser(app, site, "Carl"), browser(app, site, "Ana")
+    told = "2 new confirmed moments" if control == "off" else "1 new confirmed moment,"
+    assert told in carl.get("/teach").text
+    assert "2 new confirmed moments" in ana.get("/teach").text
+    refused = carl.post("/teach", data={"thing": "cone"})
+    assert refused.status_code == 422
+    assert f"{told[0]} confirmed moments of a cone" in refused.text, "nor is it said to who tries"
 
 
 @pytest.mark.parametrize("control", ["on", "off"])
@@ -362,7 +380,7 @@ def test_no_answer_shows_anything_of_a_wearer_who_withdrew(
 
     assert shown() >= SHOWN, "it is there while he agrees"
     if control == "off":
-        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
         monkeypatch.setattr(visible, "may_see_wearer", lambda *_: True)
     site.agrees("Bob", HIDDEN)
     after = shown()
@@ -409,7 +427,7 @@ def test_what_looks_like_a_moment_that_may_not_be_seen_is_not_told(
     with site.house.store.writing() as connection:
         sought.keep_looks(connection, {ADAS: 7, BOBS: 7})
     if control == "off":
-        monkeypatch.setattr(visible, "clause", lambda _: None)
+        monkeypatch.setattr(visible, "clause", lambda *_: None)
     found = browser(app, site, "Wanda").get("/api/samples", params={"state": "all", "like": BOBS}).json()
     assert bool(found["total"]) == (control == "off")
 

@@ -26,7 +26,8 @@ MOST_BYTES = 4_000
 """Of database for a moment, with its decisions and indexes: 3,790 with these, and 8,170 before."""
 SIZE = """
 SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name IN
-    ('records', 'parts', 'dataset_rows', 'samples', 'reviews', 'review_acts', 'sought'))
+    ('records', 'parts', 'dataset_rows', 'samples', 'reviews', 'review_acts', 'sought',
+     'search_terms', 'search_postings'))
 """
 DICTIONARIES = {"dictionary-1.txt": "ba92eb2b1e7b4b890ff48bf630310b51e47515c0ea37510aec59ac2f69f51320"}
 JSON = st.recursive(

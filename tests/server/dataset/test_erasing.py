@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from server import speech
+from server.database import review_tables
 from server.database import store as db
 from server.dataset import derived, feature_cache, wishes
 from server.dataset.came import Came, Merged, RecordCame
@@ -62,7 +63,7 @@ def left_of(house: House) -> dict[str, Any]:
                 (db.records, (db.records.c.record_id, db.records.c.body, db.records.c.transcript)),
                 (db.parts, (db.parts.c.record_id, db.parts.c.path)),
                 (db.samples, (db.samples.c.sample_id, db.samples.c.body)),
-                (db.reviews, (db.reviews.c.before, db.reviews.c.after)),
+                (review_tables.reviews, (review_tables.reviews.c.before, review_tables.reviews.c.after)),
             )
         }
     return {"logs": logs, "files": files, **tables}

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from server.access.person import Person, Role
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.evaluation.stages import Stages
@@ -175,8 +176,11 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reviewed_home(home, walks_of={"w": 6})
 
 
+ANA = Person("Ana", Role.ADMIN, None)
+
+
 def lessons_of(home: Path) -> Lessons:
-    def things() -> list[Teachable]:
+    def things(_person: Person) -> list[Teachable]:
         with closing(Registry(home)) as registry:
             return teaching.teachable(Dataset(home / "dataset").rows(), teaching.learnt(registry), least=4)
 
@@ -188,9 +192,9 @@ def lessons_of(home: Path) -> Lessons:
 def test_a_lesson_asked_for_from_the_page_ends_is_killed_and_goes_on(small_home: Path) -> None:
     """The real child with the real night; killed while it trains, it is told as interrupted, and goes on when asked."""
     lessons = lessons_of(small_home)
-    lessons.start("cone")
+    lessons.start("cone", ANA)
     with pytest.raises(Transient):
-        lessons_of(small_home).start("cone")
+        lessons_of(small_home).start("cone", ANA)
     wait(small_home, lambda state: state.stage in ("train", "export"))
     child = lessons._child
     assert child is not None
@@ -198,13 +202,13 @@ def test_a_lesson_asked_for_from_the_page_ends_is_killed_and_goes_on(small_home:
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert lessons.state().phase == INTERRUPTED
-    lessons.start("cone")
+    lessons.start("cone", ANA)
     state = wait(small_home, lambda state: state.phase != RUNNING)
     assert state.phase == "ended", state
     assert state.outcome in ("promoted", "trial", "refused")
     assert json.loads((small_home / "nights" / f"{state.version}.json").read_text())["stages"]
     with pytest.raises(Refused):
-        lessons.start("cone")
+        lessons.start("cone", ANA)
 
 
 def wait(home: Path, until: Any) -> TeachState:

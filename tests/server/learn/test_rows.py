@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+import tracemalloc
 import wave
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,6 +73,33 @@ def test_what_was_hidden_from_a_picture_is_not_taught_from_it(
         dataset.append([to_dict(row)])
     assert bool(tonight.view_of(dataset).teaching) is blurred
     assert bool(tonight.view_of(dataset, blurred=False).teaching) is unblurred
+
+
+def test_a_night_holds_what_it_may_use_in_little_memory_and_knows_of_the_rest_what_it_asks(tmp_path: Path) -> None:
+    dataset, many = Dataset(tmp_path), 3000
+    rows = [
+        replace(
+            ROW, row_id=f"m-{n}#1", sample_id=f"m-{n}", frame_path=f"frames/{n}.jpg", reviewed=n % 3 == 0, timestamp=n
+        )
+        for n in range(many)
+    ]
+    rows += [replace(rows[1], row_id="m-1#2", reviewed=True), replace(rows[3], row_id="m-3#2", erased=True)]
+    rows += [
+        replace(rows[2], row_id="h#1", sample_id="h", split="held_out"),
+        replace(rows[2], row_id="o#1", sample_id="o"),
+    ]
+    with dataset.appending():
+        dataset.append(map(to_dict, rows))
+    tracemalloc.start()
+    view = tonight.view_of(dataset, allowed=lambda row: row.sample_id != "m-6")
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    kept = {row.sample_id for row in view.rows}
+    assert kept == {f"m-{n}" for n in range(0, many, 3)} - {"m-3", "m-6"} | {"m-1", "h"}
+    assert len(view.teaching) == len(kept) - 1
+    assert view.teaching[0] in rows
+    assert len(view.pictures) == many - 2, "of those that wait, too: what was computed of them is kept"
+    assert size < 400 * many, "2.1 KB for each row, as objects"
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from exporters.onnx.wearer import write_adapter
-from server.dataset.sample_row import SampleRow
-from server.learn import wearer_adapters
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow, to_dict
+from server.learn import tonight, wearer_adapters
 from server.learn.wearer_fit import DecoderWords, FitPlan, LookedMoments, Pace, ScoreAdapter, WordAdapter, fit
 from server.model import checkpoint as checkpoints
 from server.model.guide import Guide
@@ -126,7 +127,7 @@ def test_where_nothing_does_better_there_is_no_adapter_and_its_weights_change_no
     assert np.array_equal(applied(fitted.weights, known), known.logits)
 
 
-def test_a_moment_is_of_who_it_names_and_a_device_of_the_wearer_of_its_newest_moment() -> None:
+def test_a_moment_is_of_who_it_names_and_a_device_of_the_wearer_of_its_newest_moment(tmp_path: Path) -> None:
     rows = [
         row(1, speaker_id="anna", device="pi-1"),
         row(2, speaker_id="ben", device="pi-1"),
@@ -134,8 +135,13 @@ def test_a_moment_is_of_who_it_names_and_a_device_of_the_wearer_of_its_newest_mo
         row(4, speaker_id="", device="pi-3"),
         row(5, speaker_id="anna", device="pi-2", walk_id="w-held", split="held_out"),
         row(6, speaker_id="anna", device="pi-4", reviewed=False),
+        row(7, speaker_id="ben", device="pi-5"),
+        row(8, speaker_id="anna", device="pi-5", reviewed=False),
     ]
-    found = {each.name: each for each in wearer_adapters.people(rows)}
+    dataset = Dataset(tmp_path)
+    with dataset.appending():
+        dataset.append(map(to_dict, rows))
+    found = {each.name: each for each in wearer_adapters.people(tonight.view_of(dataset))}
     assert {name: each.devices for name, each in found.items()} == {
         "anna": ("pi-2",),
         "ben": ("pi-1",),

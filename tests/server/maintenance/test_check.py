@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, text, update
 
 from server import config
 from server.commands import main
+from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import DATABASE_NAME
 from server.dataset import rollups
@@ -171,7 +172,7 @@ def test_a_damaged_database_is_put_aside_and_what_can_be_read_of_it_is_kept(home
     store = db.open_store(home)
     with store.reading() as connection:
         assert connection.execute(select(db.enrolments.c.device)).scalars().all() == ["pi-1"]
-        assert connection.execute(select(db.reviews.c.reviewer)).scalars().all() == ["Eve"]
+        assert connection.execute(select(tables.reviews.c.reviewer)).scalars().all() == ["Eve"]
     store.close()
 
 
@@ -358,7 +359,7 @@ def test_sums_and_cells_that_are_wrong_are_named_and_made_again(home: Path) -> N
     store = db.open_store(home)
     rollups.fill(store)
     with store.writing() as connection:
-        good = connection.execute(db.rollups.select().order_by(db.rollups.c.cell)).all()
+        good = connection.execute(tables.rollups.select().order_by(tables.rollups.c.cell)).all()
         connection.execute(text("INSERT INTO rollups VALUES ('object:tree', 1, 0, 0, 0, 0, 0)"))
         connection.execute(update(db.samples).where(db.samples.c.sample_id.like("%2")).values(marks=8))
     store.close()
@@ -367,7 +368,7 @@ def test_sums_and_cells_that_are_wrong_are_named_and_made_again(home: Path) -> N
     assert _look(home).findings == ()
     store = db.open_store(home)
     with store.reading() as connection:
-        assert connection.execute(db.rollups.select().order_by(db.rollups.c.cell)).all() == good
+        assert connection.execute(tables.rollups.select().order_by(tables.rollups.c.cell)).all() == good
     store.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import LargeBinary, Table, func, select, type_coerce, update
 
+from server.database import review_tables
 from server.database import store as db
 from server.maintenance.check import CheckReport, check
 from server.review import decisions
@@ -47,7 +48,7 @@ def harm(home: Path, table: Table, name: str = "body") -> None:
 
 def contents(home: Path) -> dict[str, Any]:
     with closing(db.open_store(home)) as store, store.reading() as connection:
-        tables = (db.records, db.parts, db.dataset_rows, db.samples, db.rollups)
+        tables = (db.records, db.parts, db.dataset_rows, db.samples, review_tables.rollups)
         left_out = ("seq", "changed_at")
         return {
             table.name: sorted(
@@ -79,7 +80,7 @@ def test_a_record_is_made_again_with_what_was_heard(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_a_decision_stays_and_its_wordings_are_told_as_lost(home: Path, name: str) -> None:
-    harm(home, db.reviews, name)
+    harm(home, review_tables.reviews, name)
     report = look(home, repair=True)
     assert [(finding.what, finding.lost) for finding in report.findings] == [("body damaged", True)]
     assert not report.well

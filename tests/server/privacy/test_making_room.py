@@ -16,6 +16,7 @@ from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
 from server.consent.tables import space_expiries
 from server.consent.terms import GRANTED
+from server.database import review_tables as tables
 from server.database import store as db
 from server.dataset import rollups, splits
 from server.dataset.worth import Worth
@@ -76,7 +77,7 @@ def test_each_moment_has_its_worth_and_keeps_it_up_to_date(house: House, port: D
     assert found == [*expected, Worth.GOLDEN]
     with house.store.writing() as connection:  # as an update leaves them
         connection.execute(update(db.samples).values(worth=9))
-        connection.execute(db.rollup_state.delete())
+        connection.execute(tables.rollup_state.delete())
     room(port)
     assert announced(house) == [], "what is not known yet stays"
     rollups.fill(house.store)

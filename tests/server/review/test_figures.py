@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, text, update
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.dataset import rollups, row_log
 from server.dataset.sample_row import SampleRow
@@ -122,7 +123,7 @@ def test_folds_of_an_older_version_are_counted_once_they_are_filled_and_a_cut_go
     rows = live(store, [spread_out(row(n), n, False, True, "reviewed") for n in range(6)])
     with store.writing() as connection:
         connection.execute(update(db.samples).values(marks=0, cells=[], model=""))
-        connection.execute(delete(db.rollup_state))
+        connection.execute(delete(tables.rollup_state))
     assert figures.summary(store).accuracy.judged == 0
     monkeypatch.setattr(rollups, "AT_ONCE", 2)
     assert rollups.fill(store, wanted=lambda: False) == 2
@@ -136,14 +137,14 @@ def test_folds_of_an_older_version_are_counted_once_they_are_filled_and_a_cut_go
 def test_words_that_nothing_counts_any_more_are_nowhere(store: db.Store) -> None:
     live(store, [row(1, "Stop, curb ahead.", "Caution, pole ahead."), 1])
     with store.reading() as connection:
-        assert connection.execute(db.rollups.select()).all() == []
+        assert connection.execute(tables.rollups.select()).all() == []
 
 
 def test_sums_that_do_not_agree_are_named_and_made_again(store: db.Store) -> None:
     live(store, [spread_out(row(n), n, True, True, "reviewed") for n in range(3)])
     good = figures.summary(store)
     with store.writing() as connection:
-        connection.execute(update(db.rollups).where(db.rollups.c.cell == "object:curb").values(correct=70))
+        connection.execute(update(tables.rollups).where(tables.rollups.c.cell == "object:curb").values(correct=70))
         connection.execute(text("INSERT INTO rollups VALUES ('object:tree', 1, 0, 0, 0, 0, 0)"))
         assert sorted(rollups.differences(connection)) == ["object:curb", "object:tree"]
         rollups.sum_again(connection)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from server.access.person import Person, Role
-from server.database import store as db
+from server.database import review_tables as tables
 from server.review import decisions, leases, marks, near, proposed, searching
 from server.review.ranking import Ranking
 from server.review.searching import MomentFilter
@@ -150,6 +150,6 @@ def test_erasing_a_moment_leaves_nothing_that_people_left_at_it(walks: House) ->
     wish = EraseRecord("e1", "pi-1", NOW_S, record_ids=(name(0),))
     assert walks.merge.put_record("pi-1", "erase", wish).state == "merged"
     with walks.store.reading() as connection:
-        for table in db.ABOUT_MOMENTS:
+        for table in tables.ABOUT_MOMENTS:
             own = select(func.count()).select_from(table).where(table.c.sample_id == name(0))
             assert connection.execute(own).scalar_one() == 0, table.name

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from server.database import store as db
+from server.database import review_tables as tables
 from server.review import decisions, undoing
 from server.review.decisions import ReviewDecision
 from shared.errors import Refused
@@ -123,7 +123,7 @@ def test_a_decision_from_before_acts_were_kept_can_be_taken_back(desk: House) ->
     desk.send(moment(0, raw_output=POLE))
     decide(desk, row_of(desk, name(0)).row_id, by="Ana")
     with desk.store.writing() as connection:
-        connection.execute(delete(db.review_acts))
+        connection.execute(delete(tables.review_acts))
     assert undo(desk) == [name(0)]
     assert undoing.newest(desk.store, "Ana")[0].undone
 
@@ -174,7 +174,7 @@ def test_whatever_was_done_the_log_and_the_database_agree_and_undo_never_skips_a
     state = {"accept": "reviewed", "nothing": "reviewed", "reject": "rejected", "return": "pending"}
     assert now.state == (state[standing[-1][1]] if standing else "pending")
     with house.store.reading() as connection:
-        assert len(connection.execute(select(db.review_acts.c.review)).all()) == len(
-            connection.execute(select(db.reviews.c.id)).all()
+        assert len(connection.execute(select(tables.review_acts.c.review)).all()) == len(
+            connection.execute(select(tables.reviews.c.id)).all()
         )
     house.close()

@@ -141,7 +141,7 @@ def test_a_caregiver_hears_of_their_wearers_alone(
 ) -> None:
     if control == "off":
         monkeypatch.setattr(visible, "may_see_wearer", lambda *_: True)
-        monkeypatch.setattr(visible, "conditions", lambda _: [])
+        monkeypatch.setattr(visible, "conditions", lambda *_: [])
     push = way(site, service)
     phones = {name: service.browser(name) for name in ("Wanda", "Carl", "Ana")}
     for name, phone in phones.items():

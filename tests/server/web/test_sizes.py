@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 from benchmarks import _large_home
 from server.admin.reckoned import FEW, Reckoned
+from server.admin.teachable import teachable_to
 from server.consent.settings import ConsentSettings
 from server.database import store as db
 from server.privacy import deletion
@@ -57,10 +58,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "/admin/models/{version}": ("/admin/models/m1",),
 }  # fmt: skip
 """Route → what is asked for, where that is not its path alone."""
-GROWS = {
-    "/moments?words=curb": 12, "/moments?thing=curb": 12, "/moments?flag=audit": 12,
-}  # fmt: skip
-"""Steps for each moment of pages that look through a narrow row of each."""
+GROWS = {"/moments?flag=audit": 30}
+"""Steps for each moment of pages that count what stands in half of them."""
 NO_COST = {"/static/{path:path}", "/join/{token}", "/login/provider", "/login/provider/back", "/ear/sound/{token}"}
 NO_COST |= {"/deletions/{number}", "/admin/nights/{run_id}"}
 """Never look at moments, or have nothing to show here."""
@@ -118,7 +117,7 @@ def sized(folder: Path, moments: int, spent: Spent) -> Iterator[Sized]:
         return found
 
     privacy = PrivacyDesk(port, ConsentSettings(), lambda: PeopleFinder(()), counted)
-    lessons = Lessons(house.home, lambda: reckoned.get("teachable", "5").value, house.clock, least=5)
+    lessons = Lessons(house.home, lambda who: teachable_to(who, house.store, reckoned, least=5), house.clock, least=5)
     app = create_app(
         house.store, house.dataset, clock=house.clock, access=town.access, lessons=lessons, privacy=privacy, desk=desk
     )

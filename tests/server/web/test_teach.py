@@ -27,7 +27,7 @@ def site(house: House) -> Iterator[str]:
     for row in house.dataset.rows():
         truth = "Caution, cone ahead." if int(row.sample_id[-6:]) < 4 else "Caution, bin ahead."
         decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", truth), now_s=1.0)
-    lessons = Lessons(house.home, lambda: teaching.teachable(house.dataset.rows(), (), least=3), house.clock, least=3)
+    lessons = Lessons(house.home, lambda _: teaching.teachable(house.dataset.rows(), (), least=3), house.clock, least=3)
     with served(create_app(house.store, house.dataset, clock=house.clock, lessons=lessons)) as url:
         yield url
 

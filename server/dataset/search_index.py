@@ -1,0 +1,132 @@
+"""The inverted index of what moments are searched by: each term says in which moments it stands.
+
+A word of SHORTEST letters and more is a term, and so is each thing and each flag. A part of a word is looked for among
+all different words, which are few, and then in the moments of those that have it (`server.review.finding`).
+
+Rules that it keeps:
+
+1. A row of `sought` names its terms, and has one posting for each: what goes is known without a look at the text, and
+   by which rules terms were made makes no difference.
+2. A term that stands in no moment any more is deleted with its last posting: it may be a word of an erased moment. All
+   of it are plain rows of plain tables, overwritten like any others (`secure_delete`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+
+from server.database import review_tables as tables
+
+SHORTEST = 3
+"""Letters of a word that is a term. Of shorter ones there are few, each in most moments."""
+WORD, THING, FLAG = "word", "thing", "flag"
+"""Kinds of terms."""
+BETWEEN = "|"
+T = TypeVar("T")
+Term = tuple[str, str]
+"""(kind, text)"""
+Posting = tuple[int, int]
+"""(id of a term, number of a moment)"""
+AT_ONCE = 500
+"""SQLite takes a bounded number of values in one statement."""
+_FILLED_AT_ONCE = 2000
+_LETTERS = re.compile(rf"[^\W_]{{{SHORTEST},}}")
+_SOUGHT, _POSTINGS, _TERMS = tables.sought.c, tables.search_postings.c, tables.search_terms.c
+_TAKE = delete(tables.search_postings).where(_POSTINGS.term == bindparam("a"), _POSTINGS.moment == bindparam("b"))
+_FACTOR, _MODULUS = 2_654_435_761, 1_000_003
+"""Of the sum that tells whether a term has the postings that rows name: Knuth's multiplicative hash of each number."""
+
+
+def terms_of(row: Mapping[str, Any]) -> set[Term]:
+    """The terms of a row of `sought`. Pure."""
+    listed = ((THING, row["things"]), (FLAG, row["flags"]))
+    names = {(kind, name) for kind, joined in listed for name in joined.split(BETWEEN) if name}
+    return names | {(WORD, word) for word in _LETTERS.findall(row["words"])}
+
+
+def letters_of(word: str) -> str:
+    """The part of a word that is looked for which a term must have; "" = any term may be in such a moment. Pure."""
+    return max(_LETTERS.findall(word), key=len, default="")
+
+
+def ids_of(connection: Connection, terms: Collection[Term]) -> dict[Term, int]:
+    """Term → its id; new ones are written."""
+    found, kinds = dict[Term, int](), sorted({kind for kind, _ in terms})
+    for some in pieces(sorted({text for _, text in terms})):
+        query = select(tables.search_terms).where(_TERMS.kind.in_(kinds), _TERMS.term.in_(some))
+        found |= {(kind, text): number for number, kind, text in connection.execute(query)}
+    fresh = [{"kind": kind, "term": text} for kind, text in sorted(terms - found.keys())]
+    if fresh:
+        written = insert(tables.search_terms).returning(_TERMS.kind, _TERMS.term, _TERMS.id)
+        found |= {(kind, text): number for kind, text, number in connection.execute(written, fresh)}
+    return found
+
+
+def add(connection: Connection, postings: Collection[Posting]) -> None:
+    """Write postings that are not there yet, inside the caller's transaction."""
+    if postings:
+        values = [{"term": term, "moment": moment} for term, moment in sorted(postings)]
+        connection.execute(insert(tables.search_postings), values)
+
+
+def take(connection: Connection, postings: Collection[Posting]) -> None:
+    """Delete postings, and the terms that have none any more, inside the caller's transaction."""
+    if postings:
+        connection.execute(_TAKE, [{"a": term, "b": moment} for term, moment in postings])
+    unused = ~exists().where(_POSTINGS.term == _TERMS.id)
+    for some in pieces(sorted({term for term, _ in postings})):
+        connection.execute(delete(tables.search_terms).where(_TERMS.id.in_(some), unused))
+
+
+def make_again(connection: Connection) -> None:
+    """Make the index anew from the rows, inside a transaction. Memory is that of all different terms."""
+    for table in (tables.search_postings, tables.search_terms):
+        connection.execute(delete(table))
+    ids = dict[Term, int]()
+    change = update(tables.sought).where(_SOUGHT.number == bindparam("own"))
+    for some in _rows(connection):
+        own = {row.number: terms_of(row._mapping) for row in some}
+        ids |= ids_of(connection, set().union(*own.values()) - ids.keys())
+        named = {number: sorted(ids[term] for term in terms) for number, terms in own.items()}
+        connection.execute(change, [{"own": number, "terms": terms} for number, terms in named.items()])
+        add(connection, [(term, number) for number, terms in named.items() for term in terms])
+
+
+def differences(connection: Connection) -> Iterator[str]:
+    """Terms of which rows and postings do not say the same. Memory is that of all different terms."""
+    ids = {(kind, text): number for number, kind, text in connection.execute(select(tables.search_terms))}
+    wanted, names = dict[int, tuple[int, int]](), {number: f"{kind}:{text}" for (kind, text), number in ids.items()}
+    for some in _rows(connection):
+        for row in some:
+            own = {ids.get(term, 0) for term in terms_of(row._mapping)}
+            if own != set(row.terms):
+                yield f"moment {row.sample_id}"
+            for term in row.terms:
+                count, total = wanted.get(term, (0, 0))
+                wanted[term] = count + 1, total + row.number * _FACTOR % _MODULUS
+    hashed = func.sum(_POSTINGS.moment * _FACTOR % _MODULUS)
+    there = select(_POSTINGS.term, func.count(), hashed).group_by(_POSTINGS.term)
+    for term, count, total in connection.execute(there):
+        if wanted.pop(term, None) != (count, int(total)) or term not in names:
+            yield names.get(term, f"term {term}")
+    yield from (names.get(term, f"term {term}") for term in wanted)
+
+
+def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """So many at a time as a statement may name."""
+    for start in range(0, len(values), AT_ONCE):
+        yield values[start : start + AT_ONCE]
+
+
+def _rows(connection: Connection) -> Iterator[Sequence[Any]]:
+    """Number, id, things, flags, words and terms of all rows, some at a time."""
+    names = ("number", "sample_id", "things", "flags", "words", "terms")
+    query = select(*(_SOUGHT[name] for name in names)).order_by(_SOUGHT.number).limit(_FILLED_AT_ONCE)
+    last = -1
+    while some := connection.execute(query.where(_SOUGHT.number > last)).all():
+        yield some
+        last = some[-1].number

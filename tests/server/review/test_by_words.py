@@ -1,0 +1,180 @@
+"""The index of words says what a look through all words would say, and keeps nothing of what is gone."""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+from typing import Any, get_args
+
+import pytest
+from sqlalchemy import delete, func, insert, select, update
+
+from server.access.person import Person, Role
+from server.database import review_tables as tables
+from server.database.store import Store, open_store
+from server.dataset import row_log, search_index, sought
+from server.dataset.sample_row import SampleRow, State
+from server.maintenance import check_folds
+from server.maintenance.check import check
+from server.review import by_words, searching
+from server.review.searching import MomentFilter
+from shared.clock import SystemClock
+from shared.messages import EraseRecord
+from tests.server.database.stored import readable
+from tests.server.dataset.moments import House, moment, sound, spoken
+from tests.server.review.deciding import name
+
+WORDS = (
+    "Über", "kante", "stop", "Stopped", "a", "to", "縁石あり", "i\u0307stanbul", "head-height", "it's", "x" * 40, "%_",
+)  # fmt: skip
+NEEDLES = (
+    "ÜBER", "ant", "stop", "top", "to", "a", "石", "縁石あ", "i\u0307st", "head-h", "t's", "xxx", "%_", "none", "e|o",
+)  # fmt: skip
+FLAGS = ("wearer", "audit", "low_confidence")
+STATES = get_args(State)
+EVERYBODY = ("Ada", "Bea", "")
+NOBODYS = Person("Ben", Role.CAREGIVER, frozenset())
+BEAS = Person("Ben", Role.CAREGIVER, frozenset({"Bea"}))
+
+
+def row_with(number: int, draw: random.Random, *, version: int = 1) -> SampleRow:
+    said = " ".join(draw.choices(WORDS, k=draw.randrange(5)))
+    truth = draw.choice(("", "Caution, cone ahead.", "Duck, head obstacle ahead."))
+    return SampleRow(
+        row_id=f"m-{number}#{version}",
+        sample_id=f"m-{number}",
+        frame_path="frames/a.jpg",
+        audio_path="audio/a.wav",
+        instruction="",
+        spoken=said,
+        ground_truth=truth,
+        timestamp=float(number),
+        speaker_id=draw.choice(EVERYBODY),
+        device="pi-1",
+        walk_id=f"w{number % 3}",
+        flags=tuple(flag for flag in FLAGS if draw.random() < 0.4),
+        reviewed=draw.random() < 0.3,
+    )
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(the database, its newest rows): written, written anew, and some forgotten."""
+    draw, rows = random.Random(3), dict[str, SampleRow]()
+    with closing(open_store(tmp_path_factory.mktemp("words"))) as store:
+        for version in (1, 2):
+            for start in range(0, 80, 20):
+                fresh = [row_with(n, draw, version=version) for n in range(start, start + 20) if version * n % 3 != 2]
+                with store.writing() as connection:
+                    row_log.insert_rows(connection, fresh, known=rows.keys(), now_s=5.0)
+                rows |= {row.sample_id: row for row in fresh}
+        gone = sorted(rows)[::9]
+        with store.writing() as connection:
+            sought.forget(connection, gone)
+            for table in tables.ABOUT_MOMENTS:
+                connection.execute(delete(table).where(table.c.sample_id.in_(gone)))
+        yield store, {sample_id: row for sample_id, row in rows.items() if sample_id not in gone}
+
+
+def searches() -> list[dict[str, Any]]:
+    some: list[dict[str, Any]] = [{"words": word} for word in NEEDLES]
+    some += [{"words": f"{one} {other}"} for one in NEEDLES[:5] for other in NEEDLES[4:9]]
+    some += [{"flag": "audit"}, {"flag": "aud"}, {"thing": "cone"}, {"thing": "obstacle"}, {"words": "  "}]
+    some += [{"words": "stop", "flag": "audit"}, {"words": "an", "thing": "head obstacle"}]
+    some += [{"words": "stop", "seen_by": who} for who in (BEAS, NOBODYS)]
+    return [*some, {"words": "stop", "wearer": "Ada"}, {"words": "kante", "walk": "w1"}, {"words": "a", "since": 40.0}]
+
+
+def looked_through(store: Store, rows: dict[str, SampleRow], wanted: MomentFilter) -> set[str]:
+    """What a look at every narrow row gives."""
+    with store.reading() as connection:
+        narrow = {row.sample_id: row for row in connection.execute(select(tables.sought))}
+    assert narrow.keys() == rows.keys()
+
+    def meant(own: Any, row: SampleRow) -> bool:
+        held = all(word in own.words for word in wanted.words.casefold().split())
+        listed = all(
+            not name or f"|{name}|" in names for name, names in ((wanted.thing, own.things), (wanted.flag, own.flags))
+        )
+        seen = wanted.seen_by is None or row.speaker_id in (wanted.seen_by.wearers or ())
+        named = wanted.wearer in ("", row.speaker_id) and wanted.walk in ("", row.walk_id)
+        return held and listed and seen and named and row.timestamp >= (wanted.since or 0.0)
+
+    return {sample_id for sample_id, own in narrow.items() if meant(own, rows[sample_id])}
+
+
+@pytest.mark.parametrize(("most_sorted", "most_terms"), [(5_000, 64), (0, 64), (3, 1), (3, 0)])
+def test_every_way_of_looking_finds_what_a_look_through_all_words_finds(
+    known: tuple[Store, dict[str, SampleRow]], most_sorted: int, most_terms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, rows = known
+    monkeypatch.setattr(searching, "SORTED", most_sorted)
+    monkeypatch.setattr(by_words, "MOST_TERMS", most_terms)
+    some = 0
+    for one in searches():
+        wanted = MomentFilter(state="all", **one)
+        right = looked_through(store, rows, wanted)
+        some += bool(right)
+        assert {row.sample_id for row in searching.find(store, wanted, now_s=0.0, limit=99)} == right, one
+        counted = {
+            state: sum(rows[one].state == state for one in right) for state in ("pending", "reviewed", "rejected")
+        }
+        assert searching.counts(store, wanted) == counted, one
+    assert some > 20, "searches that find something"
+
+
+def test_rows_and_index_say_the_same_after_all_that_was_written(known: tuple[Store, dict[str, SampleRow]]) -> None:
+    with known[0].writing() as connection:
+        assert list(search_index.differences(connection)) == []
+        before = connection.execute(select(func.count()).select_from(tables.search_postings)).scalar_one()
+        search_index.make_again(connection)
+        assert list(search_index.differences(connection)) == []
+        assert connection.execute(select(func.count()).select_from(tables.search_postings)).scalar_one() == before > 200
+
+
+def test_a_word_that_only_an_erased_moment_had_is_nowhere_in_the_home(desk: House) -> None:
+    """Plain tables, overwritten: without `search_index.take` or `secure_delete` the word is found here."""
+    said = spoken(name(0), sound(3))
+    desk.send_all([moment(0), moment(1), said])
+    desk.merge.put_transcript(
+        "pi-1", said.record.correction_id, transcript="Zwetschgenbaum links", confidence=0.9, proposal=""
+    )
+    wanted = MomentFilter(words="schgenb")
+    assert searching.count(desk.store, wanted) == 1
+    for record in (name(0), said.record.correction_id):
+        wish = EraseRecord(f"e-{record}", "pi-1", 5.0, record_ids=(record,))
+        assert desk.merge.put_record("pi-1", "erase", wish).state == "merged"
+    assert searching.count(desk.store, wanted) == 0
+    assert desk.store.empty_wal()
+    files = [path for path in desk.home.rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"zwetschgenbaum" in readable(path).lower()] == []
+    with desk.store.reading() as connection:
+        assert list(search_index.differences(connection)) == []
+
+
+def test_a_check_names_what_a_search_would_find_wrongly_and_a_repair_mends_it(desk: House) -> None:
+    desk.send_all([moment(n, raw_output="Caution, cone ahead.") for n in range(3)])
+    desk.close()
+    own, postings = tables.sought.c, tables.search_postings
+    damage = (
+        delete(postings).where(postings.c.moment == 1),
+        insert(postings).values(term=1, moment=77),
+        insert(postings).values(term=99, moment=1),
+        update(tables.search_terms).where(tables.search_terms.c.term == "cone").values(term="door"),
+        update(tables.sought).where(own.sample_id == name(1)).values(terms=[]),
+        update(tables.sought).where(own.sample_id == name(1)).values(words="something else"),
+        update(tables.sought).where(own.sample_id == name(1)).values(state="reviewed"),
+        update(tables.sought).where(own.sample_id == name(1)).values(wearer="Eve"),
+        delete(tables.sought).where(own.sample_id == name(1)),
+        update(tables.sought).where(own.sample_id == name(1)).values(sample_id="pi-1-nobody"),
+    )
+    for statement in damage:
+        with closing(open_store(desk.home)) as store:
+            with store.writing() as connection:
+                connection.execute(statement)
+            assert list(check_folds.differences(store)), statement
+        found = check(desk.home, SystemClock(), repair=True).findings
+        assert {finding.what for finding in found} <= {"moment out of date", "search out of date"}, statement
+        with closing(open_store(desk.home)) as store:
+            assert list(check_folds.differences(store)) == [], statement
+            assert searching.count(store, MomentFilter(words="cone", thing="cone")) == 3, statement
