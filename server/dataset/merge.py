@@ -195,7 +195,7 @@ class Merge:
                 self._sync(batch)
             self._step("merge:committed")
             if batch.erasures.erased or self._words_left:
-                self._words_left = not self._store.empty_wal()
+                self._words_left = not self._store.wipe()
         except OperationalError as error:  # SQLite's word for a full or failing disk
             raise OSError(f"The database could not be written ({error.orig}).") from error
 

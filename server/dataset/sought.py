@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, update
 
 from server.database import store as db
+from server.database import upserting
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import reading_of
 from shared import vocabulary
@@ -34,7 +35,7 @@ def keep(connection: Connection, rows: Sequence[SampleRow], *, known: Collection
         if value["sample_id"] in known
     ]
     if fresh:
-        connection.execute(insert(table).prefix_with("OR REPLACE"), fresh)
+        connection.execute(upserting.replace(connection, table), fresh)
     if changed:
         connection.execute(update(table).where(table.c.sample_id == bindparam("own_id")), changed)
 

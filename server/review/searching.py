@@ -18,6 +18,7 @@ from server.access.person import Person
 from server.database import store as db
 from server.database.distinct import distinct
 from server.database.store import Store
+from server.database.words import holds
 from server.dataset.sample_row import SampleRow, State
 from server.review import near, order
 from server.review.marks import SKIPPED_S
@@ -212,13 +213,9 @@ def _plain(wanted: MomentFilter) -> list[ColumnElement[bool]]:
 def _sought(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     table = db.sought.c
     listed = ((table.things, wanted.thing), (table.flags, wanted.flag))
-    found = [_holds(column, f"|{value}|") for column, value in listed if value]
-    found += [_holds(table.words, word) for word in wanted.words.casefold().split()[:MOST_WORDS]]
+    found = [holds(column, f"|{value}|") for column, value in listed if value]
+    found += [holds(table.words, word) for word in wanted.words.casefold().split()[:MOST_WORDS]]
     return found
-
-
-def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    return func.instr(column, text) > 0
 
 
 def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
