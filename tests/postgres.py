@@ -50,7 +50,9 @@ class PostgresChild:
         self._made = False
 
     def start(self) -> None:
-        """Start it and wait until it answers; the first start makes its data."""
+        """Start it and wait until it answers; the first start makes its data. Does nothing where it runs."""
+        if self._process is not None:
+            return
         if not (self.folder / "data").exists():
             self._init()
         options = {"port": str(self.port), "listen_addresses": HOST, "unix_socket_directories": str(self.folder)}
