@@ -15,6 +15,8 @@ A connection that is lost is replaced at the next use; what was under way fails 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Connection as RawConnection
@@ -51,6 +53,9 @@ _READERS = (
     " AND pid <> pg_backend_pid()"
 )
 _LEAST_VERSION = 130_000
+MAKE = "createdb --template=template0 --locale=C --encoding=UTF8 --owner=USER NAME"
+COPY_STATE = "copy_state"
+"""A table that is there while rows are copied into a database (server.maintenance.copying)."""
 logger = logging.getLogger(__name__)
 
 
@@ -74,22 +79,36 @@ class _Sum(Loader):
         return float(text) if b"." in text else int(text)
 
 
-def open_engine(url: URL) -> Engine:
-    """Raises: ConfigError where it is no database for waycue, or of a newer one; Transient where it does not answer."""
+def open_engine(url: URL, *, may_be_new: bool = True) -> Engine:
+    """may_be_new: it may have no tables yet.
+
+    raises: ConfigError where it is no database for waycue, or of a newer one; Transient where it does not answer
+    """
     engine = engine_of(url)
     try:
-        _check(engine, url)
-        bring_up_to_date(engine)
-    except OperationalError as error:
-        engine.dispose()
-        raise away(url, error) from None
-    except DBAPIError as error:
-        engine.dispose()
-        raise ConfigError(f"The database {shown(url)} cannot be used ({_line(error)}).") from None
+        with asked(url):
+            with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+                check(connection, url)
+                _check_tables(connection, url, may_be_new=may_be_new)
+            bring_up_to_date(engine)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+@contextmanager
+def asked(url: URL) -> Iterator[None]:
+    """What fails inside is told in words. Raises: ConfigError, Transient."""
+    try:
+        yield
+    except OperationalError as error:
+        raise Transient(
+            f"The database {shown(url)} does not answer ({_line(error)}).",
+            hint="See that PostgreSQL runs and lets this user in (database.url, database.password_file); try again.",
+        ) from None
+    except DBAPIError as error:
+        raise ConfigError(f"The database {shown(url)} cannot be used ({_line(error)}).") from None
 
 
 def engine_of(url: URL) -> Engine:
@@ -105,14 +124,6 @@ def engine_of(url: URL) -> Engine:
 def shown(url: URL) -> str:
     """For people: without the password."""
     return url.render_as_string(hide_password=True)
-
-
-def away(url: URL, error: DBAPIError) -> Transient:
-    """What is told where it does not answer."""
-    return Transient(
-        f"The database {shown(url)} does not answer ({_line(error)}).",
-        hint="See that PostgreSQL runs and lets this user in (database.url, database.password_file), and try again.",
-    )
 
 
 def _line(error: DBAPIError) -> str:
@@ -134,19 +145,32 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
 
 
-def _check(engine: Engine, url: URL) -> None:
-    """Raises: ConfigError."""
-    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
-        by_bytes, encoding, fsync, version = connection.exec_driver_sql(_FITS).one()
+def check(connection: Connection, url: URL) -> None:
+    """Whether it keeps the rules above. Raises: ConfigError."""
+    by_bytes, encoding, fsync, version = connection.exec_driver_sql(_FITS).one()
     if version < _LEAST_VERSION:
         raise ConfigError(f"PostgreSQL is too old (version {version // 10_000}).", hint="Install version 13 or newer.")
     if not by_bytes or encoding != "UTF8":
         raise ConfigError(
-            f"The database {shown(url)} orders text by a language, or is not in UTF-8.",
-            hint=f"Make it anew: createdb --template=template0 --locale=C --encoding=UTF8 {url.database}",
+            f"The database {shown(url)} orders text by a language, or is not in UTF-8.", hint=f"Make it anew: {MAKE}"
         )
     if fsync != "on":
         logger.warning("PostgreSQL runs with fsync off: a power cut may take what was acknowledged to devices.")
+
+
+def _check_tables(connection: Connection, url: URL, *, may_be_new: bool) -> None:
+    """Raises: ConfigError."""
+    query = f"SELECT to_regclass('{COPY_STATE}') IS NOT NULL, to_regclass('alembic_version') IS NOT NULL"
+    copying, made = connection.exec_driver_sql(query).one()
+    if copying:
+        raise ConfigError(
+            f"The database {shown(url)} is a copy that was cut off.", hint="Go on with: waycue-server database copy"
+        )
+    if not made and not may_be_new:
+        raise ConfigError(
+            f"The database {shown(url)} is empty, and this home has one in SQLite.",
+            hint="Copy that first (without database.url): waycue-server database copy --to URL",
+        )
 
 
 def wipe(engine: Engine) -> bool:

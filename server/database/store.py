@@ -541,7 +541,7 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     with file_lock.locked(home / ".migrate.lock"):
         if url is None:
             return Store(sqlite.open_engine(home), home)
-        return Store(_postgresql().open_engine(url), home)
+        return Store(_postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists()), home)
 
 
 def _postgresql() -> ModuleType:
