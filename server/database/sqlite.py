@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from sqlalchemy.pool import QueuePool
 
 from server.database import packing
 from server.database.migrating import READ_ONLY, bring_up_to_date
+from shared import atomic
 from shared.errors import ConfigError, Transient
 
 DATABASE_NAME = "waycue.sqlite"
 BUSY_TIMEOUT_S = 30  # a retrain's view or a migration may hold the write lock for seconds, never for half a minute
+
+logger = logging.getLogger(__name__)
 
 
 def database_url(home: Path) -> str:
@@ -61,6 +65,16 @@ def _begin(connection: Connection) -> None:
     # IMMEDIATE: a read that later turns into a write could otherwise fail at once with "database is locked".
     read_only = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def remove(home: Path) -> None:
+    """Delete the file, with what stands beside it. Raises: OSError."""
+    found = [path for suffix in ("-wal", "-shm", "") if (path := home / f"{DATABASE_NAME}{suffix}").exists()]
+    for path in found:
+        path.unlink()
+    if found:
+        atomic.fsync_dir(home)
+        logger.warning("Deleted %s, from before the database moved: it held what was erased.", DATABASE_NAME)
 
 
 def wipe(engine: Engine) -> bool:

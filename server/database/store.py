@@ -43,7 +43,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from server.database import bodies, settings, sqlite
+from server.database import bodies, packing, settings, sqlite
 from server.database.bodies import Body
 from server.database.migrating import READ_ONLY
 from server.database.sqlite import DATABASE_NAME
@@ -535,13 +535,26 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     software; Transient where it is busy or does not answer, or the disk full or failing
     """
     url = settings.url_of(settings.of_home(home))
-    if url is None and not create and not (home / DATABASE_NAME).exists():
+    if not create and not has_database(home):
         raise ConfigError(f"{home} is not a waycue server folder.", hint=f"Run: waycue-server --home {home} init")
     atomic.make_dirs(home)
     with file_lock.locked(home / ".migrate.lock"):
         if url is None:
             return Store(sqlite.open_engine(home), home)
         return Store(_postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists()), home)
+
+
+def has_database(home: Path) -> bool:
+    """Whether a home is a server's, as far as its database tells without being asked. Raises: ConfigError."""
+    return bool(settings.of_home(home).url) or (home / DATABASE_NAME).is_file()
+
+
+def forget_old(home: Path) -> None:
+    """Delete the copies of the database from before an update, and from before it moved to PostgreSQL: something is
+    erased that they hold. Raises: OSError, ConfigError."""
+    packing.forget_copy(home)
+    if settings.of_home(home).url:
+        sqlite.remove(home)
 
 
 def _postgresql() -> ModuleType:
