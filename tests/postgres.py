@@ -5,12 +5,14 @@ It refuses to run as root: there it runs as Debian's user of it, or as nobody.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ from server.broker.child import HOST, free_port
 from server.database import postgresql
 
 NAME, USER, PASSWORD = "made", "waycue", "not secret"
+_PDEATHSIG = 1
 MISSING = "PostgreSQL is not installed (apt install postgresql)"
 
 
@@ -61,9 +64,15 @@ class PostgresChild:
         command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, user=self._user, start_new_session=True, cwd=self.folder
+                command,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                start_new_session=True,
+                cwd=self.folder,
+                preexec_fn=_ends_with_the_tests,
             )
-        deadline = time.monotonic() + 30
+        deadline, tick = time.monotonic() + 30, threading.Event()
         while True:
             try:
                 self.connect("postgres").close()
@@ -71,7 +80,7 @@ class PostgresChild:
             except psycopg.OperationalError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise
-                time.sleep(0.05)
+                tick.wait(0.05)
 
     def _init(self) -> None:
         password = self.folder / "password"
@@ -144,6 +153,11 @@ class PostgresChild:
         plain = url._replace(password=None).render_as_string()
         with open(home / "waycue.toml", "a", encoding="utf-8") as file:
             file.write(f'[database]\nurl = "{plain}"\npassword_file = "{secret}"\n')
+
+
+def _ends_with_the_tests() -> None:
+    """Also where these are killed: a database in memory would stay."""
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGINT)
 
 
 def _unprivileged() -> str | None:

@@ -46,7 +46,7 @@ from sqlalchemy import (
 from server.database import bodies, packing, settings, sqlite
 from server.database.bodies import Body
 from server.database.migrating import READ_ONLY
-from server.database.sqlite import DATABASE_NAME
+from server.database.sqlite import DATABASE_NAME as DATABASE_NAME
 from shared import atomic, file_lock
 from shared.errors import ConfigError
 

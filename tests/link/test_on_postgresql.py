@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -38,16 +39,19 @@ class RunningServer:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "server", "--home", str(home), *words, "--ready-file", str(ready)],
-                stdout=log, stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
         self.until(ready.exists)
 
     def until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline, tick = time.monotonic() + DEADLINE_S, threading.Event()
         while not condition():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.1)
+            tick.wait(0.1)
 
     def get(self, path: str) -> tuple[int, Any]:
         try:
@@ -68,8 +72,13 @@ class RunningServer:
 def waycue(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "server", "--home", str(home), *words],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
 
 
 @contextmanager
@@ -110,7 +119,7 @@ def test_a_server_on_postgresql_merges_shows_and_outlives_its_database(
         status, told = server.get("/healthz")
         assert (status, "did not answer" in told) == (503, True)
         seal(box, 1)
-        time.sleep(3)
+        server.until(lambda: "could not be written" in server.log.read_text())
         postgres.start()
         server.until(lambda: server.merged() == 2)
         server.until(lambda: box.counts().queued == 0)
