@@ -96,9 +96,9 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     of_home = database_settings.of_home
 
     def with_database(home: Path) -> DatabaseSettings:
-        if home not in made:
-            made[home] = server.fresh()
-            server.write_settings(home, made[home])
+        if home.resolve() not in made:  # a command resolves it
+            made[home.resolve()] = server.fresh()
+            server.write_settings(home, made[home.resolve()])
         return of_home(home)
 
     monkeypatch.setattr(database_settings, "of_home", with_database)

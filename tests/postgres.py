@@ -24,7 +24,7 @@ from sqlalchemy import URL
 from server.broker.child import HOST, free_port
 from server.database import postgresql
 
-NAME, USER, PASSWORD = "made", "waycue", "not secret"
+NAME, USER, PASSWORD = "made", "waycue", "of the tests"
 _PDEATHSIG = 1
 MISSING = "PostgreSQL is not installed (apt install postgresql)"
 
@@ -142,7 +142,7 @@ class PostgresChild:
     def say(self, sql: str, name: str = "postgres") -> list[tuple[object, ...]]:
         """To a database; the rows that it answers."""
         with closing(self.connect(name)) as connection:
-            found = connection.execute(sql)  # type: ignore[call-overload]  # it takes literal strings alone
+            found = connection.execute(sql)
             return list(found) if found.description else []
 
     def write_settings(self, home: Path, url: URL) -> None:

@@ -84,7 +84,7 @@ def _counted(row: str, times: int) -> str:
 def postgresql_triggers() -> list[str]:
     """The same for PostgreSQL, where one statement may add to a cell once."""
     bits = [*_BITS[:4], *(f"({bit})::int" for bit in _BITS[4:])]
-    values = ", ".join(f"sum(times * {bit.format(m='marks')})" for bit in bits)
+    values = ", ".join(f"sum(times * ({bit.format(m='marks')}))" for bit in bits)
     sums = ", ".join(f"{name} = rollups.{name} + excluded.{name}" for name in _SUMS)
     cells = "SELECT value FROM json_array_elements_text(cells) AS value UNION ALL SELECT 'state:' || state"
     adding = f"INSERT INTO rollups SELECT value, {values} FROM ({cells}) AS own GROUP BY value "  # noqa: S608
