@@ -11,6 +11,8 @@ from msgspec import Meta
 from server.access.settings import AccessSettings
 from server.broker.settings import BrokerSettings
 from server.consent.settings import ConsentSettings
+from server.database import settings as database_settings
+from server.database.settings import DatabaseSettings
 from server.dataset.groups import SplitBy
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.home_assistant.settings import HomeAssistantSection
@@ -28,7 +30,7 @@ from shared import atomic, languages, settings
 from shared.errors import ConfigError
 from shared.languages import Language
 
-FILE = "waycue.toml"
+FILE = database_settings.SETTINGS_FILE
 DEFAULT_WEB_PORT = 8080
 
 
@@ -121,6 +123,7 @@ class ServerConfig:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     web: WebSection = field(default_factory=WebSection)
     access: AccessSettings = field(default_factory=AccessSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
     speech: SpeechSection = field(default_factory=SpeechSection)
     dataset: DatasetSection = field(default_factory=DatasetSection)
     export: ExportSection = field(default_factory=ExportSection)
@@ -187,6 +190,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
         )
     config = settings.read(ServerConfig(), home / FILE, overrides)
     config.broker.host_port()
+    database_settings.url_of(config.database)
     page_reach(config)
     for what, address in (("enrol.address", config.enrol.address), ("enrol.broker", config.enrol.broker)):
         if address:

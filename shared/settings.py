@@ -50,6 +50,14 @@ def read(defaults: Config, path: Path | None, overrides: Mapping[str, Any] | Non
     return config  # type: ignore[no-any-return]  # still of the type of `defaults`
 
 
+def section(defaults: Config, path: Path, name: str) -> Config:
+    """One section of a file of several, `defaults` where it is not there. Raises: ConfigError."""
+    table = _parse(path).get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: {name} must be a section.", hint=f"Write [{name}] on a line of its own.")
+    return _section(defaults, table, f"{path}: {name}")  # type: ignore[no-any-return]  # still of its type
+
+
 def tables(kind: type[Config], path: Path) -> dict[str, Config]:
     """A file of tables of one kind, by their names, in their order. Raises: ConfigError."""
     return _tables(kind, _parse(path), f"{path}: ")

@@ -19,6 +19,10 @@ from shared import bundle, file_lock
 from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from server.database.settings import DatabaseSettings
+    from tests.postgres import PostgresChild
     from tests.secure import SecureSite
 
 FULL = "starter-full"
@@ -53,6 +57,54 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What must hold of SQLite and of PostgreSQL is marked `both_databases`, and runs on either."""
+    if metafunc.definition.get_closest_marker("both_databases"):
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresChild]:
+    """A running PostgreSQL: started once, because making its data takes a second."""
+    from tests.postgres import MISSING, PostgresChild, installed
+
+    if not installed():
+        pytest.skip(MISSING)
+    child = PostgresChild()
+    child.start()
+    try:
+        yield child
+    finally:
+        child.remove()
+
+
+@pytest.fixture(autouse=True)
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Which database homes have that are opened from now on: with PostgreSQL each gets one of its own, and settings
+    that name it."""
+    # To look at any other test: WAYCUE_TESTS_DATABASE=postgresql
+    kind: str = getattr(request, "param", os.environ.get("WAYCUE_TESTS_DATABASE", "sqlite"))
+    if kind == "sqlite":
+        yield kind
+        return
+    server: PostgresChild = request.getfixturevalue("postgres")
+    made: dict[Path, URL] = {}
+    from server.database import settings as database_settings
+
+    of_home = database_settings.of_home
+
+    def with_database(home: Path) -> DatabaseSettings:
+        if home.resolve() not in made:  # a command resolves it
+            made[home.resolve()] = server.fresh()
+            server.write_settings(home, made[home.resolve()])
+        return of_home(home)
+
+    monkeypatch.setattr(database_settings, "of_home", with_database)
+    yield kind
+    for url in made.values():
+        server.drop(url)
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ from shared.errors import ConfigError, Refused
 
 AT_NIGHT = ("learn", "gate", "budget", "export")
 """Sections that each night and command reads anew."""
-IN_THE_FILE = ("broker.reload",)
-"""Settings that are a command; beside them all whose names end in `_file`."""
+IN_THE_FILE = ("broker.reload", "database.url")
+"""A command, and where the server finds its accounts; beside them all whose names end in `_file`."""
 Kind = Literal["choice", "switch", "whole", "number", "text", "list", "tables"]
 
 

@@ -30,7 +30,7 @@ SERVING = ("retrain", "models", "gate", "teach", "adapters", "ingest", "devices"
 DATA = (
     "samples", "export", "qved", "finetune", "label", "evaluate", "try", "stats", "storage", "coverage", "curves",
 )  # fmt: skip
-UPKEEP = ("accounts", "check", "consent", "rescue", "broker", "keys", "telling", "vocabulary")
+UPKEEP = ("accounts", "check", "consent", "database", "rescue", "broker", "keys", "telling", "vocabulary")
 COMMANDS = (*SERVING, *DATA, *UPKEEP)
 """In the order of `--help`."""
 MODULES = {"try": "trying"}

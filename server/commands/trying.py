@@ -164,14 +164,14 @@ def _base(options: argparse.Namespace) -> Any:
 
 def _bundle(name: str, home: Path) -> Path | None:
     """A bundle's folder, that of a registered version, or of the folder that the registry keeps of one."""
-    from server.database.store import DATABASE_NAME
+    from server.database.store import has_database
     from server.releases.registry import Registry
     from shared.bundle import MANIFEST_NAME
 
     for folder in (Path(name), Path(name) / "bundle"):
         if (folder / MANIFEST_NAME).is_file():
             return folder
-    if Path(name).exists() or not (home / DATABASE_NAME).is_file():
+    if Path(name).exists() or not has_database(home):
         return None
     registry = Registry(home)
     return registry.bundle_folder(name) if name in {model.version for model in registry.list()} else None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, NoReturn
 
-from sqlalchemy import JSON, Dialect
+from sqlalchemy import JSON, Dialect, LargeBinary
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -74,9 +74,12 @@ class _Closed(TypeEngine.Comparator[Any]):
 class BodyText(TypeDecorator[str]):
     """A column of bodies, read and written as the JSON that they are."""
 
-    impl = JSON  # as the tables were made; SQLite keeps a blob in a column of any type
+    impl = JSON  # as the tables were made; SQLite keeps a blob in a column of any type, PostgreSQL has BYTEA
     cache_ok = True
     comparator_factory = _Closed
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(LargeBinary() if dialect.name == "postgresql" else JSON())
 
     def bind_processor(self, _dialect: Dialect) -> Callable[[Any], bytes]:
         return pack

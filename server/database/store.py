@@ -6,22 +6,23 @@ Rules that it keeps:
    that `server.dataset.row_log` repairs a crash between the two on the next open; `samples` is only their newest fold.
 2. `reviews`, `alias_log` and `rollout_log` are append-only: no code here or elsewhere updates or deletes their rows.
    One exception: the words of what a wearer has had erased are taken out of `reviews` (server.dataset.erasing).
-3. A write transaction takes SQLite's write lock at its start: two processes (the server, a command) queue up and never
-   deadlock.
+3. A write transaction takes the database's write lock at its start: two processes (the server, a command) queue up and
+   never deadlock.
 4. Times are wall-clock seconds since 1970 in UTC.
 
 Tables of decisions, of what is searched and counted by, are in `server.database.review_tables`.
 Bodies (JSON of rows and records) are compressed, see `server.database.bodies`: what SQL selects by has a column.
-SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives power loss.
+A committed transaction survives power loss, in SQLite (`server.database.sqlite`) and in PostgreSQL
+(`server.database.postgresql`).
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import (
@@ -41,21 +42,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import QueuePool
 
-from server.database import bodies, packing
+from server.database import bodies, packing, settings, sqlite
 from server.database.bodies import Body
+from server.database.migrating import READ_ONLY
+from server.database.sqlite import DATABASE_NAME as DATABASE_NAME
 from shared import atomic, file_lock
-from shared.errors import ConfigError, Transient
-
-DATABASE_NAME = "waycue.sqlite"
-BUSY_TIMEOUT_S = 30  # a retrain's view or a migration may hold the write lock for seconds, never for half a minute
-MIGRATIONS = Path(__file__).parent / "migrations"  # each step's file begins with its revision
-_READ_ONLY = "waycue_read_only"
+from shared.errors import ConfigError
 
 metadata = MetaData(
     naming_convention={
@@ -65,6 +59,9 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+SIZE = Integer().with_variant(BigInteger(), "postgresql")
+"""Bytes: a log has more than an INTEGER of PostgreSQL. SQLite's are as long as they are."""
 
 records = Table(
     "records",
@@ -95,7 +92,7 @@ parts = Table(
     Column("record_id", String(96), primary_key=True),
     Column("kind", String(24), primary_key=True),  # frame | audio | clip | correction_audio
     Column("sha256", String(64), nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("size_bytes", SIZE, nullable=False),
     Column("path", String(160), nullable=False),  # inside the dataset folder
     Column("received_at", Float, nullable=False),
 )
@@ -141,15 +138,16 @@ dataset_rows = Table(
     Column("body", Body, nullable=False),
     Column("logged", Boolean, nullable=False),  # the line is in metadata.jsonl and synced
 )
+_WAITS = dataset_rows.c.logged.is_(False)
 # Partial: a row waits for its log for milliseconds, and nobody asks for the others.
-Index("ix_dataset_rows_waiting", dataset_rows.c.logged, sqlite_where=dataset_rows.c.logged.is_(False))
+Index("ix_dataset_rows_waiting", dataset_rows.c.logged, sqlite_where=_WAITS, postgresql_where=_WAITS)
 Index("ix_dataset_rows_sample_id", dataset_rows.c.sample_id)
 
 log_state = Table(
     "log_state",
     metadata,
     Column("name", String(32), primary_key=True),
-    Column("size_bytes", Integer, nullable=False),  # length of the file when its rows were last marked as logged
+    Column("size_bytes", SIZE, nullable=False),  # length of the file when its rows were last marked as logged
 )
 
 samples = Table(
@@ -222,7 +220,7 @@ models = Table(
     Column("base", String(200), nullable=False),
     Column("folder", String(400), nullable=False),
     Column("manifest_sha256", String(64), nullable=False),
-    Column("manifest_size", Integer, nullable=False),
+    Column("manifest_size", SIZE, nullable=False),
     Column("evaluation", JSON, nullable=False),
     Column("state", String(24), nullable=False),
 )
@@ -399,22 +397,17 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view that blocks no writer."""
-        with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+        with self.engine.connect().execution_options(**{READ_ONLY: True}) as connection:
             yield connection
 
-    def empty_wal(self) -> bool:
-        """Fold the WAL into the file and empty it: in it are older copies of pages, with what was deleted since.
+    def wipe(self) -> bool:
+        """Take what was deleted out of where SQL does not look: SQLite's WAL, PostgreSQL's dead rows.
 
-        returns: False where somebody reads or writes at this moment. raises: OperationalError
+        returns: False where somebody reads or writes at this moment. raises: DBAPIError
         """
-        with self.engine.connect() as connection:
-            raw = connection.connection.cursor()
-            raw.execute("PRAGMA busy_timeout = 0")
-            try:
-                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
-        return not busy
+        if self.engine.dialect.name == "sqlite":
+            return sqlite.wipe(self.engine)
+        return bool(_postgresql().wipe(self.engine))
 
     def close(self) -> None:
         """Close every connection; SQLite then folds its WAL back into the one file."""
@@ -427,69 +420,42 @@ def new_id(inserted: CursorResult[Any]) -> int:
     return int(number)
 
 
-def database_url(home: Path) -> str:
-    """The default database of a server folder."""
-    return f"sqlite:///{home / DATABASE_NAME}"
-
-
 def open_store(home: Path, *, create: bool = True) -> Store:
-    """Open the database of `home` and bring its tables up to date.
+    """Open the database of `home`, in PostgreSQL where its settings name one, and bring its tables up to date.
 
     raises: ConfigError where there is no database and `create` is false, or where it is damaged, or newer than this
-    software; Transient where it is busy, or the disk full or failing
+    software; Transient where it is busy or does not answer, or the disk full or failing
     """
-    database = home / DATABASE_NAME
-    if not create and not database.exists():
+    url = settings.url_of(settings.of_home(home))
+    if not create and not has_database(home):
         raise ConfigError(f"{home} is not a waycue server folder.", hint=f"Run: waycue-server --home {home} init")
     atomic.make_dirs(home)
-    database.touch(mode=0o600)  # it holds the keys of open claim codes; SQLite gives its WAL the same mode
-    database.chmod(0o600)
-    connect = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-    engine = create_engine(database_url(home), poolclass=QueuePool, connect_args=connect)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     with file_lock.locked(home / ".migrate.lock"):
-        try:
-            packing.keep_copy(database)
-            if not _is_current(engine):
-                from server.database.migrating import migrate
-
-                migrate(engine, MIGRATIONS)
-            packing.bring_up(database)
-        except (OperationalError, sqlite3.OperationalError) as error:  # not the file's fault
-            raise Transient(
-                f"The database {database} could not be opened ({getattr(error, 'orig', error)}).",
-                hint="See whether the disk has room and is well, and try again. An update goes on where it stopped.",
-            ) from None
-        except (DatabaseError, sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the last of a damaged message
-            raise ConfigError(
-                f"The database {database} is damaged ({getattr(error, 'orig', error)}).",
-                hint=f"Mend it: waycue-server --home {home} check --repair",
-            ) from None
-    return Store(engine, home)
+        if url is None:
+            return Store(sqlite.open_engine(home), home)
+        return Store(_postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists()), home)
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Python's sqlite3 would begin a transaction only at the first write; _begin_sqlite does it itself.
-    connection.isolation_level = None
-    # secure_delete: what is deleted is overwritten with zeros; not every build of SQLite does that by default.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def has_database(home: Path) -> bool:
+    """Whether a home is a server's, as far as its database tells without being asked. Raises: ConfigError."""
+    return bool(settings.of_home(home).url) or (home / DATABASE_NAME).is_file()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # IMMEDIATE: a read that later turns into a write could otherwise fail at once with "database is locked".
-    read_only = connection.get_execution_options().get(_READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+def forget_old(home: Path) -> None:
+    """Delete the copies of the database from before an update, and from before it moved to PostgreSQL: something is
+    erased that they hold. Raises: OSError, ConfigError."""
+    packing.forget_copy(home)
+    if settings.of_home(home).url:
+        sqlite.remove(home)
 
 
-def _is_current(engine: Engine) -> bool:
-    """Whether the last step of `migrations/versions` was done. Alembic itself, which takes 0.1 s to import, is needed
-    for the others alone."""
-    newest = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    with engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
-        try:
-            done = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
-        except OperationalError:  # a new database has no such table
-            return False
-    return done == [newest]
+def _postgresql() -> ModuleType:
+    """Its driver is an extra. Raises: ConfigError where that is not installed."""
+    try:
+        from server.database import postgresql
+    except ImportError as error:
+        raise ConfigError(
+            f"database.url names PostgreSQL, and its driver is not installed ({error}).",
+            hint='Install it: pip install "waycue[server-postgresql]"',
+        ) from None
+    return postgresql

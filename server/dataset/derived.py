@@ -2,14 +2,14 @@
 
 <home>/cache/moments/     answers of models to pictures, and the like; nothing that only exists there
 <home>/cache/…            what was computed from drawn pictures stays
-The copy of the database of before an update (server.database.packing) goes with it.
+Copies of the database of before an update, or of before it moved to PostgreSQL, go with it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from server.database import packing
+from server.database import store as db
 from shared import atomic
 
 
@@ -20,7 +20,7 @@ def folder(home: Path) -> Path:
 
 def forget(home: Path) -> None:
     """Delete all of it: which part comes from which moment nobody wrote down. Raises: OSError."""
-    packing.forget_copy(home)
+    db.forget_old(home)
     atomic.remove_tree(folder(home))
     if folder(home).parent.is_dir():
         atomic.remove_leftovers(folder(home).parent)

@@ -195,8 +195,8 @@ class Merge:
                 self._sync(batch)
             self._step("merge:committed")
             if batch.erasures.erased or self._words_left:
-                self._words_left = not self._store.empty_wal()
-        except OperationalError as error:  # SQLite's word for a full or failing disk
+                self._words_left = not self._store.wipe()
+        except OperationalError as error:  # a full or failing disk, or PostgreSQL is away
             raise OSError(f"The database could not be written ({error.orig}).") from error
 
     def _sync(self, batch: _Batch) -> None:

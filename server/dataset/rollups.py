@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, TextClause, bindparam, delete, insert, select, text, update
 
 from server.database import review_tables as tables
 from server.database import store as db
@@ -144,7 +144,7 @@ def differences(connection: Connection) -> Iterator[str]:
     """Cells that are not the sum over the folds. Reads all folds' cells, in the database and with flat memory."""
     table = tables.rollups
     known = {cell: tuple(sums) for cell, *sums in connection.execute(select(table).where(table.c.moments != 0))}
-    for cell, *sums in connection.execute(text(_SUMMED)):
+    for cell, *sums in connection.execute(_summed(connection)):
         if known.pop(cell, None) != tuple(sums):
             yield cell
     yield from known
@@ -153,13 +153,21 @@ def differences(connection: Connection) -> Iterator[str]:
 def sum_again(connection: Connection) -> None:
     """Make all sums anew from the folds, inside a transaction."""
     connection.execute(delete(tables.rollups))
-    connection.execute(text(f"INSERT INTO rollups {_SUMMED}"))
+    connection.execute(text(f"INSERT INTO rollups {_summed(connection)}"))
 
 
-# As the triggers count, in migration 0011.
+def _summed(connection: Connection) -> TextClause:
+    """As the triggers count, in migration 0011."""
+    return text(_SUMMED.format(cells=_CELLS[connection.dialect.name]))
+
+
+_CELLS = {
+    "sqlite": "json_each(json_insert(samples.cells, '$[#]', 'state:' || samples.state))",
+    "postgresql": "LATERAL (SELECT json_array_elements_text(cells) AS value UNION ALL SELECT 'state:' || state)",
+}
 _SUMMED = """
-SELECT cell.value, count(*), sum(marks & 1), sum((marks & 2) / 2), sum((marks & 4) / 4), sum((marks & 10) = 10),
-    sum((marks & 12) = 12)
-FROM samples, json_each(json_insert(samples.cells, '$[#]', 'state:' || samples.state)) AS cell
+SELECT cell.value, count(*), sum(marks & 1), sum((marks & 2) / 2), sum((marks & 4) / 4),
+    sum(CASE WHEN (marks & 10) = 10 THEN 1 ELSE 0 END), sum(CASE WHEN (marks & 12) = 12 THEN 1 ELSE 0 END)
+FROM samples, {cells} AS cell
 GROUP BY cell.value
 """

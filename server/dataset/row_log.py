@@ -271,17 +271,15 @@ _IN_FILE = Table("in_file", MetaData(), Column("row_id", String(128), primary_ke
 def _align(connection: Connection, dataset: Dataset, *, from_byte: int | None, now_s: float) -> tuple[int, int]:
     """Take in the file's rows from there on (None = they are known), and append the rows that wait for the file."""
     table, taken = db.dataset_rows, 0
-    _IN_FILE.create(connection)
-    try:
-        if from_byte is not None:
-            for some in in_batches(dataset.history(from_byte=from_byte), AT_ONCE):
-                taken += _take_in_some(connection, some, now_s=now_s)
-        in_file = table.c.row_id.in_(select(_IN_FILE.c.row_id))
-        if from_byte == 0:
-            connection.execute(update(table).where(table.c.logged.is_(True), ~in_file).values(logged=False))
-        appended = _append_waiting(connection, dataset, ~in_file)
-    finally:
-        _IN_FILE.drop(connection)
+    _IN_FILE.create(connection)  # a transaction that fails takes it along
+    if from_byte is not None:
+        for some in in_batches(dataset.history(from_byte=from_byte), AT_ONCE):
+            taken += _take_in_some(connection, some, now_s=now_s)
+    in_file = table.c.row_id.in_(select(_IN_FILE.c.row_id))
+    if from_byte == 0:
+        connection.execute(update(table).where(table.c.logged.is_(True), ~in_file).values(logged=False))
+    appended = _append_waiting(connection, dataset, ~in_file)
+    _IN_FILE.drop(connection)
     connection.execute(update(table).where(table.c.logged.is_(False)).values(logged=True))
     remember_size(connection, _LOG, _size(dataset))
     return appended, taken

@@ -78,7 +78,7 @@ def check(home: Path, clock: Clock, *, repair: bool = False, resume: bool = Fals
                 known = SeenFiles(findings=findings)
             seen = _files(FileCheck(store, dataset, home, clock, repair=repair), known, home, repair=repair, to=to)
             rows, records = _count(store, db.dataset_rows), _count(store, db.records)
-        never_judged = _never_judged(home, store)
+            never_judged = _never_judged(home, store)
         return CheckReport(tuple(seen.findings), rows, records, seen.count, seen.bytes, never_judged)
 
 

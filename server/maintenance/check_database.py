@@ -13,6 +13,7 @@ from sqlalchemy import JSON, Boolean, Column, Table, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.access import tables as _accounts  # noqa: F401  so that its tables are copied too
+from server.database import settings
 from server.database import store as db
 from server.database.bodies import BodyText, unpack
 from server.database.store import DATABASE_NAME, Store
@@ -40,7 +41,10 @@ _FROM_THE_LOGS = frozenset(
 
 
 def damage(home: Path, *, repair: bool) -> list[HomeFinding]:
-    """What SQLite says about its file. A repair puts the file into quarantine; a new one is made from the logs."""
+    """What SQLite says about its file. A repair puts the file into quarantine; a new one is made from the logs.
+    PostgreSQL looks after its own files."""
+    if settings.of_home(home).url:
+        return []
     path = home / DATABASE_NAME
     if not path.exists():
         if not repair or not (home / "dataset").is_dir():

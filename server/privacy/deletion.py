@@ -262,7 +262,7 @@ def _proof(port: DeletionPort, work: _Work, found: tuple[str, ...], retired: tup
 
 def _emptied(store: Store) -> bool:
     """Older copies of pages lie in the WAL until it is emptied, which nobody may read meanwhile for."""
-    return any(store.empty_wal() or Event().wait(WAL_AGAIN_S) for _ in range(WAL_TRIES))
+    return any(store.wipe() or Event().wait(WAL_AGAIN_S) for _ in range(WAL_TRIES))
 
 
 # --- looking back ---

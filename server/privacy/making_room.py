@@ -132,7 +132,7 @@ def run(port: DeletionPort, settings: SpaceSettings, consent: ConsentSettings, a
     if new or (found.short_bytes and not before.short_bytes):
         logger.warning("Space: %s", " ".join(in_words(found, settings)))
     if done:
-        store.empty_wal()
+        store.wipe()
     return done
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, case, delete, insert, select
 
 from server.consent import register
 from server.consent.settings import ConsentSettings
@@ -120,7 +120,7 @@ def _look(connection: Connection, settings: ConsentSettings, now_s: float) -> Re
 def _aged(connection: Connection, before: float, now_s: float) -> list[AgedMoment]:
     """Moments from before a time. One whose device's clock was in the future counts from when it came."""
     table = db.samples
-    taken = func.min(table.c.captured_at, table.c.changed_at)
+    taken = case((table.c.captured_at < table.c.changed_at, table.c.captured_at), else_=table.c.changed_at)
     query = select(table.c.sample_id, register.who(), table.c.captured_at, table.c.changed_at, table.c.state)
     return [
         AgedMoment(sample_id, wearer, changed if captured > now_s else captured, state != "pending")
@@ -144,7 +144,7 @@ def run(port: DeletionPort, settings: ConsentSettings) -> list[Proof]:
         with port.store.reading() as connection:
             plan = plans.of_moments(connection, some, DeletionKind.AGE)
         done.append(deletion.carry_out(port, deletion.with_settings(plan, settings), by="consent.days"))
-    port.store.empty_wal()
+    port.store.wipe()
     return done
 
 

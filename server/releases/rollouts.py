@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from server.database import store as db
 from server.releases import days, wearers
@@ -328,7 +328,8 @@ def _cohorts(connection: Connection) -> Mapping[str, list[str]]:
 def _worn_by(connection: Connection) -> dict[str, str]:
     """Device → the wearer of its newest moment."""
     t = db.samples
-    newest = select(t.c.device, t.c.body, func.max(t.c.captured_at)).group_by(t.c.device)  # SQLite: the row of the max
+    last = select(t.c.device, func.max(t.c.captured_at).label("at")).group_by(t.c.device).subquery()
+    newest = select(t.c.device, t.c.body).join(last, and_(last.c.device == t.c.device, last.c.at == t.c.captured_at))
     return {row.device: str(row.body.get("speaker_id", "")) for row in connection.execute(newest)}
 
 

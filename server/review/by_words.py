@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, false, func, select
 
 from server.database import review_tables as tables
+from server.database.words import holds
 from server.dataset import search_index
 from server.dataset.search_index import FLAG, THING, WORD
 
@@ -63,7 +64,7 @@ def look_up(connection: Connection, *, words: str, thing: str, flag: str) -> Sou
 
 def _holding(connection: Connection, letters: str) -> tuple[int, ...] | None:
     """Terms in which these letters stand, None = too many to be of use."""
-    query = select(_TERMS.id).where(_TERMS.kind == WORD, _holds(_TERMS.term, letters)).limit(MOST_TERMS + 1)
+    query = select(_TERMS.id).where(_TERMS.kind == WORD, holds(_TERMS.term, letters)).limit(MOST_TERMS + 1)
     found = tuple(connection.execute(query).scalars())
     return found if len(found) <= MOST_TERMS else None
 
@@ -73,7 +74,7 @@ def conditions(sought: SoughtTerms) -> list[ColumnElement[bool]]:
     if not all(sought.terms):
         return [false()]
     found = [exists().where(_POSTINGS.term.in_(ids), _POSTINGS.moment == _NUMBER) for ids in sought.terms]
-    return [*found, *(_holds(tables.sought.c.words, text) for text in sought.texts)]
+    return [*found, *(holds(tables.sought.c.words, text) for text in sought.texts)]
 
 
 def first_of_all(connection: Connection, sought: SoughtTerms, *, most: int) -> tuple[list[ColumnElement[bool]], bool]:
@@ -94,8 +95,3 @@ def _size(connection: Connection, ids: Sequence[int], *, most: int) -> int:
     """Postings of these, counted to `most` and one more."""
     some = _moments(ids).limit(most + 1).subquery()
     return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
-
-
-def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """Whether a text stands anywhere in a column, byte for byte: the one place that says it in SQLite's words."""
-    return func.instr(column, text) > 0

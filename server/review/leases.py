@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from server.database import review_tables as tables
+from server.database import upserting
 from server.database.store import Store
 
 LEASE_S = 180.0
@@ -44,7 +45,7 @@ def take_inside(connection: Connection, sample_id: str, person: str, *, now_s: f
         return held
     lease = Lease(sample_id, person, now_s + LEASE_S)
     values = {"sample_id": sample_id, "person": person, "until": lease.until}
-    connection.execute(insert(tables.review_leases).prefix_with("OR REPLACE").values(**values))
+    connection.execute(upserting.replace(connection, tables.review_leases).values(**values))
     return lease
 
 

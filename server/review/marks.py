@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, delete, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from server.database import review_tables as tables
 from server.database import store as db
+from server.database import upserting
 from server.database.store import Store
 from shared.errors import Refused
 from shared.printable import printable
@@ -53,7 +53,7 @@ def skip(store: Store, sample_id: str, person: str, *, now_s: float) -> None:
     """Put a moment behind the others for this person; their lease of it ends."""
     with store.writing() as connection:
         values = {"person": person, "sample_id": sample_id, "at": now_s}
-        connection.execute(insert(tables.review_skips).prefix_with("OR REPLACE").values(**values))
+        connection.execute(upserting.replace(connection, tables.review_skips).values(**values))
         table = tables.review_leases
         connection.execute(delete(table).where(table.c.sample_id == sample_id, table.c.person == person))
 
@@ -81,8 +81,10 @@ def assign(store: Store, sample_id: str, to: str, person: str) -> None:
 
 def _mark(store: Store, sample_id: str, values: dict[str, object]) -> None:
     nothing = {"difficult_by": "", "difficult_at": 0.0, "assigned_to": "", "assigned_by": ""}
-    statement = upsert(tables.review_marks).values(sample_id=sample_id, **{**nothing, **values})
     with store.writing() as connection:
+        statement = upserting.upsert(connection, tables.review_marks).values(
+            sample_id=sample_id, **{**nothing, **values}
+        )
         connection.execute(statement.on_conflict_do_update(index_elements=["sample_id"], set_=values))
 
 

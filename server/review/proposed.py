@@ -11,9 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select
 
 from server.database import review_tables as tables
+from server.database import upserting
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow
@@ -52,7 +53,7 @@ def collect(store: Store, sample_id: str, text: str, person: str, *, now_s: floa
         if int(connection.execute(select(func.count()).select_from(table)).scalar_one()) < ROWS_MOST:
             values = {"words": words, "sample_id": sample_id, "at": now_s, "person": person}
             plain = " ".join(text.split())[: wording.MAX_TEXT]
-            connection.execute(insert(table).prefix_with("OR REPLACE").values(**values, text=plain))
+            connection.execute(upserting.replace(connection, table).values(**values, text=plain))
     return words
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from server.database.sqlite import DATABASE_NAME
 from server.dataset.judged import NO_OBJECT as NO_OBJECT
 from server.dataset.judged import SILENCE as SILENCE
 from server.dataset.judged import in_audit as in_audit
@@ -198,7 +199,7 @@ def storage(home: Path) -> dict[str, int]:
     """Bytes used below a server's home, by part. Raises: OSError."""
     parts = {"frames": "dataset/frames", "audio": "dataset/audio", "clips": "dataset/clips", "models": "models"}
     used = {name: size_of(home / folder) for name, folder in parts.items()}
-    database = sum(path.stat().st_size for path in home.glob("waycue.sqlite*"))
+    database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
     log = home / "dataset" / "metadata.jsonl"
     return {**used, "metadata": log.stat().st_size if log.exists() else 0, "database": database}
 

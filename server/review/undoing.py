@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, not_, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from server.access import visible
 from server.access.person import Person
 from server.database import review_tables as tables
 from server.database import store as db
+from server.database import upserting
 from server.database.store import Store
 from server.dataset import row_log, sample_row
 from server.dataset.folder import Dataset
@@ -174,5 +174,5 @@ def _told(act: int, entries: Sequence[Any]) -> ReviewAct:
 def _mark_undone(connection: Connection, reviews: Sequence[int], act: int, *, by: int) -> None:
     table = tables.review_acts
     for review in reviews:
-        statement = upsert(table).values(review=review, act=act, undone_by=by)
+        statement = upserting.upsert(connection, table).values(review=review, act=act, undone_by=by)
         connection.execute(statement.on_conflict_do_update(index_elements=["review"], set_={"undone_by": by}))

@@ -10,6 +10,7 @@ import pytest
 from device.outbox.outbox import Outbox
 from scripts.demo.children import Child, Children, command
 from server.broker.child import HOST, BrokerChild, free_port
+from server.database import settings as database_settings
 from tests.e2e.site import called
 from tests.faults import cargo
 from tests.faults.judge import Party, judge
@@ -28,6 +29,7 @@ class Installation:
         self.folder, self._children, self._broker, self._relay = folder, children, broker, relay
         self.home, self.state = folder / "home", folder / "device"
         self._starts = 0
+        database_settings.of_home(self.home)  # with PostgreSQL its settings are written now
 
     def serve(self) -> Child:
         self._starts += 1
@@ -81,6 +83,7 @@ class Installation:
 
 
 @pytest.mark.soak
+@pytest.mark.both_databases
 def test_agent_server_and_broker_are_killed_midway_and_all_is_merged_once(
     tmp_path: Path, memory_path: Path, broker: BrokerChild
 ) -> None:

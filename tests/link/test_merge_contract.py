@@ -18,6 +18,8 @@ from shared.messages import ChunkRecord, Part
 from tests.device.outbox.records import DEVICE, chunk, correction, jpeg, payloads, wav
 from tests.link.depot import Depot
 
+pytestmark = pytest.mark.both_databases
+
 Merge = Depot | RealMerge
 KINDS = {"frame": "frame.jpg", "audio": "audio.wav"}
 

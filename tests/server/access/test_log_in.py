@@ -65,7 +65,7 @@ def test_nothing_that_lets_somebody_in_is_kept_as_it_is(site: Town) -> None:
         site.access.tokens.make(account_id, "script", [TokenScope.READ]),
         PASSWORD,
     ]
-    site.house.store.empty_wal()
+    site.house.store.wipe()
     held = b"".join(path.read_bytes() for path in site.house.home.glob("waycue.sqlite*"))
     assert [secret for secret in secrets if secret.encode() in held] == []
     assert hashed.hash_of(secrets[0]).encode() in held

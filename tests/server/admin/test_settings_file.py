@@ -35,6 +35,8 @@ def test_every_setting_has_its_meaning_its_kind_and_its_bounds(file: SettingsFil
     assert locked == {
         "access.client_secret_file",
         "broker.reload",
+        "database.password_file",
+        "database.url",
         "budget.kinds",
         "homeassistant.password_file",
         "llm.key_file",

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, select, text
 
+from server.database import migrating, sqlite
 from server.database import review_tables as tables
 from server.database import store as db
 from server.dataset import search_index, sought
@@ -30,8 +31,8 @@ OLD = (
 
 def old_database(home: Path, revision: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(db.MIGRATIONS))
-    engine = create_engine(db.database_url(home))
+    config.set_main_option("script_location", str(migrating.MIGRATIONS))
+    engine = create_engine(sqlite.database_url(home))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
@@ -55,8 +56,8 @@ def test_rollouts_from_before_supervision_go_on_unsupervised(tmp_path: Path) -> 
 
 def test_moments_from_before_search_are_found_by_it(tmp_path: Path) -> None:
     config = Config()
-    config.set_main_option("script_location", str(db.MIGRATIONS))
-    engine = create_engine(db.database_url(tmp_path))
+    config.set_main_option("script_location", str(migrating.MIGRATIONS))
+    engine = create_engine(sqlite.database_url(tmp_path))
     row = SampleRow(
         row_id="m-1#1",
         sample_id="m-1",

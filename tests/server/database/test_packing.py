@@ -17,7 +17,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, select
 
-from server.database import packing
+from server.database import migrating, packing, sqlite
 from server.database import store as db
 from server.dataset import sample_row
 from server.maintenance.check import check
@@ -77,8 +77,8 @@ def contents(store: db.Store, name: str) -> list[dict[str, Any]]:
 
 
 def make_old(home: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
-    engine, config = create_engine(db.database_url(home)), Config()
-    config.set_main_option("script_location", str(db.MIGRATIONS))
+    engine, config = create_engine(sqlite.database_url(home)), Config()
+    config.set_main_option("script_location", str(migrating.MIGRATIONS))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, BEFORE)
@@ -206,7 +206,7 @@ def test_a_disk_without_room_is_told_before_anything_changes(old: Path, monkeypa
 def test_a_database_that_another_holds_is_told_in_words_and_brought_up_to_date_later(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
     with closing(sqlite3.connect(old / db.DATABASE_NAME)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Transient, match="locked"):

@@ -17,6 +17,7 @@ from server.database import store as db
 from shared.errors import ConfigError
 
 
+@pytest.mark.both_databases
 def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     with store.reading() as connection:
@@ -34,6 +35,7 @@ def test_a_commit_is_synced_to_disk(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.both_databases
 def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
     for _ in range(2):
         store = db.open_store(tmp_path)
@@ -56,6 +58,7 @@ def test_a_folder_without_a_database_is_named_and_left_alone(tmp_path: Path) -> 
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.both_databases
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     with store.writing() as connection:
@@ -74,6 +77,7 @@ def test_a_damaged_database_is_named_with_what_mends_it(harm: bytes, tmp_path: P
         db.open_store(tmp_path)
 
 
+@pytest.mark.both_databases
 def test_a_failed_block_writes_nothing(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     walk = {"walk_id": "w", "split": "train", "first_seen_at": 0.0}
@@ -90,6 +94,7 @@ def test_a_failed_block_writes_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.both_databases
 def test_threads_that_read_and_then_write_wait_for_each_other(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     with store.writing() as connection:

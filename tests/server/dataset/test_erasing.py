@@ -36,6 +36,8 @@ from shared.speech import Transcript
 from tests.server.database.stored import readable
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
+pytestmark = pytest.mark.both_databases
+
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
 """0 to 2 s, 2 to 4 s, 4 to 6 s."""
 SAID = spoken(TWO.record.chunk_id, sound(7), n=3)

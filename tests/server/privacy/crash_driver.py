@@ -30,7 +30,7 @@ GONE, BLURRED = planted(0, "X"), planted(1, "B")
 def made(home: Path) -> None:
     house = House(home)
     house.send_all([*GONE, *BLURRED])
-    house.store.empty_wal()
+    house.store.wipe()
     house.close()
 
 

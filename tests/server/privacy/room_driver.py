@@ -48,7 +48,7 @@ def made(home: Path) -> None:
         rejected(house, name)
     making_room.run(port_of(house), SETTINGS, ConsentSettings(), 0.0)
     rejected(house, NAMES[2])
-    house.store.empty_wal()
+    house.store.wipe()
     house.close()
 
 

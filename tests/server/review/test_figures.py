@@ -21,6 +21,8 @@ from server.review import breakdown, decisions, figures, order, stats
 from server.review.order import ListPlace
 from tests.server.commands.test_stats import DAY_S, MONDAY_S, row
 
+pytestmark = pytest.mark.both_databases
+
 WORDS = ("Stop, curb ahead.", "Caution, pole ahead.", "", "Follow the path.", "mind the flurble")
 moments = st.builds(
     lambda n, said, should, spread: spread_out(row(n, WORDS[said], WORDS[should]), *spread),

@@ -47,6 +47,7 @@ def test_an_unknown_thing_is_named_and_called_an_obstacle_and_never_walked_into(
     assert next(iter(wording.suggestions(text)), "") == offered
 
 
+@pytest.mark.both_databases
 def test_words_are_collected_added_and_understood_also_in_what_was_said_before(desk: House) -> None:
     desk.send_all([moment(n, seed=0, raw_output="") for n in range(3)])
     said = spoken(name(2), sound(5))

@@ -17,6 +17,8 @@ from shared.messages import EraseRecord
 from tests.server.dataset.moments import House, moment, sound, spoken
 from tests.server.review.deciding import NOW_S, decide, name, row_of
 
+pytestmark = pytest.mark.both_databases
+
 DAY_S = 86_400.0
 
 

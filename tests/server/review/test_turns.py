@@ -7,6 +7,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from server.access.person import Person, Role
 from server.review import leases, marks, searching, turns
 from server.review.leases import LEASE_S
@@ -54,6 +56,7 @@ def test_a_decision_ends_the_lease_whoever_had_it(desk: House) -> None:
     assert leases.standing(desk.store, [name(0)], now_s=T) == {}
 
 
+@pytest.mark.both_databases
 def test_what_was_skipped_comes_after_the_rest_the_longest_skipped_first_and_after_a_day_in_its_place(
     desk: House,
 ) -> None:
@@ -97,6 +100,7 @@ def test_threads_that_ask_at_once_never_hold_one_moment(desk: House) -> None:
     assert sorted(found) == [name(n) for n in range(8)]
 
 
+@pytest.mark.both_databases
 def test_two_processes_that_ask_at_once_never_hold_one_moment(desk: House) -> None:
     fill(desk, 10)
     program = (

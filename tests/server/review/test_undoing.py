@@ -69,6 +69,7 @@ def test_nobody_elses_decision_is_undone(desk: House) -> None:
     assert row_of(desk, name(0)).state == "pending"
 
 
+@pytest.mark.both_databases
 def test_what_was_decided_at_once_is_taken_back_at_once_or_not_at_all(desk: House) -> None:
     desk.send_all([moment(n, raw_output=POLE) for n in range(3)])
     decide(desk, *(row_of(desk, name(n)).row_id for n in range(3)), by="Ana")

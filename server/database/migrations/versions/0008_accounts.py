@@ -93,8 +93,11 @@ def upgrade() -> None:
     op.create_index("ix_access_log_at", "access_log", ["at"])
     op.create_index("ix_access_log_about", "access_log", ["about"])
     op.create_index("ix_parts_path", "parts", ["path"])
-    wearer = sa.Computed("coalesce(nullif(json_extract(body, '$.speaker_id'), ''), device)", persisted=False)
-    op.add_column("samples", sa.Column("wearer", sa.String(length=96), wearer, nullable=True))
+    own: list[sa.Computed] = []
+    if op.get_bind().dialect.name == "sqlite":  # PostgreSQL has come later (ADR 0095), and its tables are empty here
+        said = "coalesce(nullif(json_extract(body, '$.speaker_id'), ''), device)"
+        own.append(sa.Computed(said, persisted=False))
+    op.add_column("samples", sa.Column("wearer", sa.String(length=96), *own, nullable=True))
     op.create_index("ix_samples_wearer", "samples", ["wearer", "state", "priority", "captured_at"])
 
 

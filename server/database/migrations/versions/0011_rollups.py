@@ -16,6 +16,7 @@ depends_on = None
 _SUMS = ("moments", "corrections", "judged", "correct", "audit_judged", "audit_correct")
 _BITS = ("1", "{m} & 1", "({m} & 2) / 2", "({m} & 4) / 4", "({m} & 10) = 10", "({m} & 12) = 12")
 """Of each sum, from the marks of a sample: 1 corrected, 2 judged, 4 right, 8 of the audit stream."""
+_TURNS = (("OLD", -1), ("NEW", 1))
 
 
 def upgrade() -> None:
@@ -31,7 +32,8 @@ def upgrade() -> None:
     op.create_index("ix_samples_walk", "samples", ["walk_id", "captured_at"])
     op.create_index("ix_samples_model", "samples", ["model", "captured_at"])
     op.drop_index("ix_dataset_rows_logged", table_name="dataset_rows")
-    op.create_index("ix_dataset_rows_waiting", "dataset_rows", ["logged"], sqlite_where=sa.text("logged IS 0"))
+    waits = {"sqlite_where": sa.text("logged IS 0"), "postgresql_where": sa.text("logged IS false")}
+    op.create_index("ix_dataset_rows_waiting", "dataset_rows", ["logged"], **waits)  # type: ignore[arg-type]
     op.create_table(
         "rollups",
         sa.Column("cell", sa.Text(), nullable=False),
@@ -48,7 +50,7 @@ def upgrade() -> None:
     )
     # Counts of states need no cells, and are right at once. The cells of old samples come with the next start.
     op.execute("INSERT INTO rollups SELECT 'state:' || state, count(*), 0, 0, 0, 0, 0 FROM samples GROUP BY state")
-    for trigger in triggers():
+    for trigger in triggers() if op.get_bind().dialect.name == "sqlite" else postgresql_triggers():
         op.execute(trigger)
 
 
@@ -77,6 +79,37 @@ def _counted(row: str, times: int) -> str:
     # WHERE true: without it SQLite reads ON CONFLICT as the ON of a join.
     selected = f"SELECT value, {values} FROM {_cells(row)} WHERE true"  # noqa: S608  names of ours
     return f"INSERT INTO rollups {selected} ON CONFLICT (cell) DO UPDATE SET {sums};"
+
+
+def postgresql_triggers() -> list[str]:
+    """The same for PostgreSQL, where one statement may add to a cell once."""
+    bits = [*_BITS[:4], *(f"({bit})::int" for bit in _BITS[4:])]
+    values = ", ".join(f"sum(times * ({bit.format(m='marks')}))" for bit in bits)
+    sums = ", ".join(f"{name} = rollups.{name} + excluded.{name}" for name in _SUMS)
+    cells = "SELECT value FROM json_array_elements_text(cells) AS value UNION ALL SELECT 'state:' || state"
+    adding = f"INSERT INTO rollups SELECT value, {values} FROM ({cells}) AS own GROUP BY value "  # noqa: S608
+    given = "cells json, state text, marks bigint"
+    emptied = f"DELETE FROM rollups WHERE moments = 0 AND cell IN ({cells})"  # noqa: S608
+    taken, added = (f"PERFORM rollups_count({row}.cells, {row}.state, {row}.marks, {n});" for row, n in _TURNS)
+    gone = "PERFORM rollups_empty(OLD.cells, OLD.state);"
+    bodies = {"added": added, "taken": f"{taken} {gone}", "changed": f"{taken} {added} {gone}"}
+    on = {"added": "INSERT", "taken": "DELETE", "changed": "UPDATE OF state, marks, cells"}
+    changed = "OLD.state <> NEW.state OR OLD.marks <> NEW.marks OR OLD.cells::text <> NEW.cells::text"
+    when = {"added": "", "taken": "", "changed": f"WHEN ({changed}) "}
+    return [
+        f"CREATE FUNCTION rollups_count({given}, times int) RETURNS void LANGUAGE sql AS "
+        f"$$ {adding} ON CONFLICT (cell) DO UPDATE SET {sums} $$",
+        f"CREATE FUNCTION rollups_empty(cells json, state text) RETURNS void LANGUAGE sql AS $$ {emptied} $$",
+        *(
+            f"CREATE FUNCTION rollups_{name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$"
+            for name, body in bodies.items()
+        ),
+        *(
+            f"CREATE TRIGGER rollups_{name} AFTER {what} ON samples FOR EACH ROW {when[name]}"
+            f"EXECUTE FUNCTION rollups_{name}()"
+            for name, what in on.items()
+        ),
+    ]
 
 
 def downgrade() -> None:

@@ -18,6 +18,7 @@ depends_on = None
 
 _WHOSE = "coalesce(nullif(json_extract(body, '$.speaker_id'), ''), device)"
 _RECORDS = {"walk_id": sa.String(length=96), "wearer": sa.String(length=96), "context": sa.Text()}
+_BODIES = {"records": ("body",), "dataset_rows": ("body",), "samples": ("body",), "reviews": ("before", "after")}
 
 
 def upgrade() -> None:
@@ -29,6 +30,10 @@ def upgrade() -> None:
     for name, kind in _RECORDS.items():
         op.add_column("records", sa.Column(name, kind, nullable=False, server_default=""))
     op.create_index("ix_records_walk_id", "records", ["walk_id"])
+    if op.get_bind().dialect.name == "postgresql":
+        for table, names in _BODIES.items():
+            for name in names:
+                op.alter_column(table, name, type_=sa.LargeBinary(), postgresql_using="NULL::bytea")  # it is empty yet
 
 
 def downgrade() -> None:

@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stored_bytes")),
     )
     op.execute("INSERT INTO stored_bytes SELECT 1, coalesce(sum(size_bytes), 0) FROM parts")
-    for trigger in triggers():
+    for trigger in triggers() if op.get_bind().dialect.name == "sqlite" else postgresql_triggers():
         op.execute(trigger)
 
 
@@ -58,6 +58,22 @@ def triggers() -> list[str]:
         "CREATE TRIGGER stored_changed AFTER UPDATE OF size_bytes ON parts "
         f"BEGIN {changed.format('NEW.size_bytes - OLD.size_bytes')} END",
     ]
+
+
+def postgresql_triggers() -> list[str]:
+    """The same for PostgreSQL."""
+    more = {
+        "added": ("INSERT", "NEW.size_bytes"),
+        "taken": ("DELETE", "-OLD.size_bytes"),
+        "changed": ("UPDATE OF size_bytes", "NEW.size_bytes - OLD.size_bytes"),
+    }
+    made = []
+    for name, (what, by) in more.items():
+        change = f"UPDATE stored_bytes SET size_bytes = size_bytes + ({by});"  # noqa: S608  names of ours
+        head = f"CREATE FUNCTION stored_{name}() RETURNS trigger LANGUAGE plpgsql AS"
+        made.append(f"{head} $$ BEGIN {change} RETURN NULL; END $$")
+        made.append(f"CREATE TRIGGER stored_{name} AFTER {what} ON parts FOR EACH ROW EXECUTE FUNCTION stored_{name}()")
+    return made
 
 
 def downgrade() -> None:
