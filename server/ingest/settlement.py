@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from server.dataset.came import Came, FileCame, Merged, RecordCame
+from server.dataset.came import Came, Merged, RecordCame
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import still_merging
+from server.ingest.unpacking import Box, Opened, clear, files_of, sync
 from server.ingest.unsealing import Unsealer
 from shared.atomic import Step
-from shared.errors import MessageError
+from shared.messages import CONTAINER
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +45,17 @@ class Settlement:
     partial: list[Arrival]
     """Some of their bytes came, or something was asked about them."""
     whole: list[Arrival]
+    boxes: list[Box]
+    """Containers that came in one message."""
     records: list[RecordCame]
     errors: list[OSError | None] = field(default_factory=list)
     """For each of the partial ones."""
     verdicts: list[Verdict | OSError] = field(default_factory=list)
     """For each of the whole ones."""
-    opened: dict[TransferId, FileCame | MessageError | OSError] = field(default_factory=dict)
-    """Of those that match: what is to be merged of them, or why they cannot be opened."""
-    files: dict[TransferId, Merged | None] = field(default_factory=dict)
-    """Of those that could be opened: what became of them. None = it could not be merged now."""
+    opened: dict[TransferId, Opened] = field(default_factory=dict)
+    """Of those that match, and of the containers: what is to be merged of them, or why they cannot be opened."""
+    outcomes: dict[TransferId, list[Merged | None]] = field(default_factory=dict)
+    """Of those that could be opened: what became of each. None = it could not be merged now."""
     record_outcomes: list[Merged | None] = field(default_factory=list)
     unmerged: list[str] = field(default_factory=list)
     """Devices, one for each thing that could not be merged."""
@@ -63,7 +66,7 @@ class Settlement:
     """Of all its files: until it has run they must not be closed or deleted."""
 
     def __post_init__(self) -> None:
-        self.whole_ids = frozenset(arrival.id for arrival in self.whole)
+        self.whole_ids = frozenset(one.id for one in (*self.whole, *self.boxes))
         self.ids = self.whole_ids | {arrival.id for arrival in self.partial}
 
     def run(self) -> None:
@@ -73,7 +76,7 @@ class Settlement:
             good = [
                 one for one, verdict in zip(self.whole, self.verdicts, strict=True) if self._may_merge(one, verdict)
             ]
-            if good or self.records:
+            if good or self.boxes or self.records:
                 self._merge(good)
         except Exception as error:  # unforeseen: whoever waits for an answer is told nothing, and asks again
             self._failed(OSError(str(error)))
@@ -83,7 +86,7 @@ class Settlement:
 
     def _failed(self, error: OSError) -> None:
         self.errors, self.verdicts = [error] * len(self.partial), [error] * len(self.whole)
-        self.opened, self.files, self.record_outcomes = {}, {}, [None] * len(self.records)
+        self.opened, self.outcomes, self.record_outcomes = {}, {}, [None] * len(self.records)
 
     def _may_merge(self, arrival: Arrival, verdict: Verdict | OSError) -> bool:
         """moved: by an earlier process that did not come to the end, or by a worker that may be just about to."""
@@ -94,13 +97,28 @@ class Settlement:
 
     def _merge(self, arrivals: list[Arrival]) -> None:
         self.parts.crash_point("ingest:verified")
-        self.opened = {one.id: came for one, came in zip(arrivals, self.parts.unsealer.files(arrivals), strict=True)}
+        unsealer = self.parts.unsealer
+        self.opened = {one.id: came for one, came in zip(arrivals, unsealer.files(arrivals), strict=True)}
+        self.opened |= {box.id: came for box, came in zip(self.boxes, unsealer.boxes(self.boxes), strict=True)}
+        self._sync_contents([one.id for one in arrivals if one.begin.part.kind == CONTAINER])
         self.parts.crash_point("ingest:opened")
-        files = {name: came for name, came in self.opened.items() if isinstance(came, FileCame)}
-        outcomes = self._put([*self.records, *files.values()])
+        files = {name: came for name, came in self.opened.items() if isinstance(came, tuple)}
+        outcomes = iter(self._put([*self.records, *(one for came in files.values() for one in came)]))
         self.parts.crash_point("ingest:merged")
-        self.record_outcomes = outcomes[: len(self.records)]
-        self.files = dict(zip(files, outcomes[len(self.records) :], strict=True))
+        self.record_outcomes = [next(outcomes) for _ in self.records]
+        self.outcomes = {name: [next(outcomes) for _ in came] for name, came in files.items()}
+
+    def _sync_contents(self, containers: list[TransferId]) -> None:
+        """Make what was written of the containers durable, all side by side."""
+        names = [*containers, *(box.id for box in self.boxes)]
+        try:
+            self.parts.arrivals.side_by_side(sync, files_of(self.opened[name] for name in names))
+        except OSError as error:
+            for name in names:
+                came = self.opened[name]
+                if isinstance(came, tuple):
+                    clear(came)
+                    self.opened[name] = error
 
     def _put(self, entries: list[Came]) -> list[Merged | None]:
         """Merge them; None for what could not be. One that fails must not cost the others: then each on its own."""
