@@ -281,6 +281,7 @@ class Ingest:
         try:
             inside = self._unsealer.envelope(device, envelope)
             self._records.append(RecordCame(device, inside.kind, decode.record_in(inside)))
+            self._transfers.give_up(device, f"{envelope.record_id}.{CONTAINER}")
         except MessageError as error:
             return self._replies.refused(device, envelope.record_id, str(error))
         return []

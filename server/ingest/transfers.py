@@ -199,6 +199,10 @@ class Transfers:
         if outcome.state == "refused":
             return self._replies.refused(*one.id, outcome.reason)
         self._remember(one)
+        if container.is_name(one.name):
+            for each in came[1:]:
+                assert isinstance(each, FileCame)
+                self.give_up(one.device, f"{each.record_id}.{each.part.kind}")
         *names, last = [self._counted(*each) for each in zip(came, outcomes, strict=True)]
         for name in names:
             self._counts.add(one.device, name)
@@ -233,6 +237,13 @@ class Transfers:
     def refused(self, one: Arrival | Box, reason: str) -> list[Reply]:
         """Answer about a verified file or container that cannot be used."""
         return self._refuse(one, reason) if isinstance(one, Arrival) else self._replies.refused(*one.id, reason)
+
+    def give_up(self, device: str, name: str) -> None:
+        """What has arrived of this is not wanted any more: a record came by itself and not in its container, or a file
+        in a container and not by itself."""
+        arrival = self._arrivals.get(device, name)
+        if arrival is not None:
+            self._drop(arrival)
 
     def drop_erased(self, device: str, record_ids: Collection[str]) -> None:
         """What has arrived so far of files of erased records is deleted, also what another worker takes in."""
