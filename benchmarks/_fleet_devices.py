@@ -65,7 +65,7 @@ class MemoryOutbox:
             self._sealed_at_s.setdefault(item.record_id, time.monotonic())
 
     def claim_whole(self, count: int, *, clips: bool) -> list[OutboxItem]:
-        found = []
+        found = list[OutboxItem]()
         while len(found) < count and self._waiting:
             first = self._waiting[0]
             items = [item for item in self._waiting if item.record_id == first.record_id]

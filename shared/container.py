@@ -15,7 +15,7 @@ nobody has to read a file in order to announce it. The same sealed record always
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ MAX_BYTES = (
     512 * 1024
 )  # one window (shared.transfer), so that it is sent whole again rather than written down in ranges
 MAX_ENVELOPE_BYTES = 16 * 1024
+MAX_HEAD_BYTES = FIXED_BYTES + MAX_ENVELOPE_BYTES
 OF_KINDS = ("chunk", "correction", messages.SEALED)
 """Kinds of envelopes that name files."""
 
@@ -80,6 +81,14 @@ def head_bytes(data: bytes) -> int:
     return FIXED_BYTES + length
 
 
+def begins_with(data: bytes, announced: str) -> bool:
+    """Whether these first bytes hold the head that was announced, which has the hashes of all that follows."""
+    try:
+        return digest(data[: head_bytes(data)]) == announced
+    except MessageError:
+        return False
+
+
 def read_head(data: bytes) -> ContainerHead:
     """What the first bytes of a container say. Raises: MessageError naming what is wrong with it."""
     size, files = head_bytes(data), data[len(MAGIC)]
@@ -127,8 +136,3 @@ def contents(data: bytes) -> tuple[ContainerHead, list[tuple[Part, bytes]]]:
         if hashlib.sha256(content).hexdigest() != part.sha256:
             raise MessageError(f"The {part.kind} in the container is not the one that its record names.")
     return head, found
-
-
-def enclosed(sizes: Sequence[int], head: bytes) -> bool:
-    """Whether files of these sizes and their head make a container that is taken."""
-    return len(head) - FIXED_BYTES <= MAX_ENVELOPE_BYTES and len(head) + sum(sizes) <= MAX_BYTES

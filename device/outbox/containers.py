@@ -23,25 +23,32 @@ def contained(items: Sequence[OutboxItem], *, clips: bool) -> OutboxItem | None:
     whether it may hold one. None = they go one by one. Raises: OSError."""
     record, *files = items
     data = record.path.read_bytes()
-    sizes = [file.size_bytes for file in files]
-    if files and files[-1].bulk and not container.enclosed(sizes, container.make_head(data, len(files))):
-        files, sizes = files[:-1], sizes[:-1]
-    head = container.make_head(data, len(files))
-    has_clip = any(file.bulk for file in files)
-    if not files or (has_clip and not clips) or not container.enclosed(sizes, head):
+    if files and files[-1].bulk and not _fits(data, files):
+        files = files[:-1]
+    if not files or (files[-1].bulk and not clips) or not _fits(data, files):
         return None
+    head, members = container.make_head(data, len(files)), (record, *files)
     return OutboxItem(
         record_id=record.record_id,
         kind=CONTAINER,
         path=record.path,
-        size_bytes=len(head) + sum(sizes),
+        size_bytes=len(head) + _size(files),
         sha256=container.digest(head),
         bulk=False,
-        resumed=any(item.resumed for item in (record, *files)),
+        resumed=any(item.resumed for item in members),
         order=record.order,
         head=head,
-        members=(record, *files),
+        members=members,
     )
+
+
+def _size(files: Sequence[OutboxItem]) -> int:
+    return sum(file.size_bytes for file in files)
+
+
+def _fits(record: bytes, files: Sequence[OutboxItem]) -> bool:
+    small = len(record) <= container.MAX_ENVELOPE_BYTES
+    return small and container.FIXED_BYTES + len(record) + _size(files) <= container.MAX_BYTES
 
 
 def read(item: OutboxItem, start: int, end: int) -> bytes:

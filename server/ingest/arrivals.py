@@ -2,8 +2,8 @@
 
     <folder>/<device>/<transfer>.data       bytes at their offsets, sparse
     <folder>/<device>/<transfer>.ranges     what the file is to become, then its durable ranges, a JSON line each
-    <folder>/<device>/<transfer>.opened     the content of a whole file that was sealed (server.ingest.unsealing)
-    <folder>/<device>/<transfer>.<kind>.opened    a file out of a container (server.ingest.unpacking)
+    <folder>/<device>/<transfer>.opened     the content of a whole file that was sealed (server.ingest.unsealing), and
+                                            <transfer>.<kind>.opened a file out of a container (server.ingest.unpacking)
 
 Rules that it keeps:
 
@@ -33,7 +33,7 @@ from shared import atomic, container, file_lock, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.errors import MessageError
-from shared.messages import CONTAINER, Begin, Part
+from shared.messages import CONTAINER, Begin
 from shared.transfer import WINDOW_BYTES, Ranges, Receiver
 
 CRASH_POINTS = ("arrivals:announced", "arrivals:data_synced", "arrivals:ranges_written", "arrivals:dropped")
@@ -199,7 +199,7 @@ class Arrival:
             return False
         with open(self._fd, "rb", closefd=False) as file:
             if self.begin.part.kind == CONTAINER:
-                return _is_announced(file.read(container.FIXED_BYTES + container.MAX_ENVELOPE_BYTES), self.begin.part)
+                return container.begins_with(file.read(container.MAX_HEAD_BYTES), self.begin.part.sha256)
             return hashlib.file_digest(file, "sha256").hexdigest() == self.begin.part.sha256
 
     def close(self) -> None:
@@ -436,14 +436,6 @@ class Arrivals:
             _delete_unless_in_use(data)
         for old in folder.glob("*.json"):  # ranges as an earlier version kept them: the device sends these files again
             old.unlink()
-
-
-def _is_announced(first: bytes, part: Part) -> bool:
-    """Whether a container that begins so has the head that was announced: this has the hashes of all that follows."""
-    try:
-        return container.digest(first[: container.head_bytes(first)]) == part.sha256
-    except MessageError:
-        return False
 
 
 def _changed_at(path: Path) -> float:

@@ -174,8 +174,8 @@ class Ingest:
         assert self._transfers.settlement is None, "one at a time"
         replies = self._transfers.begin()
         records, self._records = self._records, []
-        partial, whole, boxes = self._transfers.partial(), self._transfers.whole(), self._transfers.boxes()
-        settlement = Settlement(self._parts, partial, whole, boxes, records)
+        took = self._transfers.partial(), self._transfers.whole(), self._transfers.containers()
+        settlement = Settlement(self._parts, *took, records)
         self._transfers.settlement = settlement
         return replies
 
@@ -204,7 +204,7 @@ class Ingest:
             if outcome is not None and outcome.erased:
                 self._transfers.drop_erased(record.device, outcome.erased)
             replies += self._record_merged(record, outcome)
-        for one in (*settlement.whole, *settlement.boxes):
+        for one in settlement.complete:
             match settlement.opened.get(one.id):
                 case None:
                     pass

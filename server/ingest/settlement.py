@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from server.dataset.came import Came, Merged, RecordCame
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import still_merging
-from server.ingest.unpacking import Box, Opened, clear, files_of, sync
+from server.ingest.unpacking import Opened, WholeContainer, clear, files_of, sync
 from server.ingest.unsealing import Unsealer
+from shared import container
 from shared.atomic import Step
-from shared.messages import CONTAINER
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Settlement:
     partial: list[Arrival]
     """Some of their bytes came, or something was asked about them."""
     whole: list[Arrival]
-    boxes: list[Box]
+    containers: list[WholeContainer]
     """Containers that came in one message."""
     records: list[RecordCame]
     errors: list[OSError | None] = field(default_factory=list)
@@ -66,8 +66,13 @@ class Settlement:
     """Of all its files: until it has run they must not be closed or deleted."""
 
     def __post_init__(self) -> None:
-        self.whole_ids = frozenset(one.id for one in (*self.whole, *self.boxes))
+        self.whole_ids = frozenset(one.id for one in self.complete)
         self.ids = self.whole_ids | {arrival.id for arrival in self.partial}
+
+    @property
+    def complete(self) -> list[Arrival | WholeContainer]:
+        """All of which every byte came."""
+        return [*self.whole, *self.containers]
 
     def run(self) -> None:
         """Do it. Never raises what one file or one record brings about."""
@@ -76,7 +81,7 @@ class Settlement:
             good = [
                 one for one, verdict in zip(self.whole, self.verdicts, strict=True) if self._may_merge(one, verdict)
             ]
-            if good or self.boxes or self.records:
+            if good or self.containers or self.records:
                 self._merge(good)
         except Exception as error:  # unforeseen: whoever waits for an answer is told nothing, and asks again
             self._failed(OSError(str(error)))
@@ -98,9 +103,9 @@ class Settlement:
     def _merge(self, arrivals: list[Arrival]) -> None:
         self.parts.crash_point("ingest:verified")
         unsealer = self.parts.unsealer
-        self.opened = {one.id: came for one, came in zip(arrivals, unsealer.files(arrivals), strict=True)}
-        self.opened |= {box.id: came for box, came in zip(self.boxes, unsealer.boxes(self.boxes), strict=True)}
-        self._sync_contents([one.id for one in arrivals if one.begin.part.kind == CONTAINER])
+        names = [*(arrival.id for arrival in arrivals), *(whole.id for whole in self.containers)]
+        self.opened = dict(zip(names, [*unsealer.files(arrivals), *unsealer.containers(self.containers)], strict=True))
+        self._sync_contents()
         self.parts.crash_point("ingest:opened")
         files = {name: came for name, came in self.opened.items() if isinstance(came, tuple)}
         outcomes = iter(self._put([*self.records, *(one for came in files.values() for one in came)]))
@@ -108,9 +113,9 @@ class Settlement:
         self.record_outcomes = [next(outcomes) for _ in self.records]
         self.outcomes = {name: [next(outcomes) for _ in came] for name, came in files.items()}
 
-    def _sync_contents(self, containers: list[TransferId]) -> None:
+    def _sync_contents(self) -> None:
         """Make what was written of the containers durable, all side by side."""
-        names = [*containers, *(box.id for box in self.boxes)]
+        names = [name for name in self.opened if container.is_name(name[1])]
         try:
             self.parts.arrivals.side_by_side(sync, files_of(self.opened[name] for name in names))
         except OSError as error:

@@ -19,7 +19,7 @@ from server.ingest.coordination import DeferredQuestions, EarlyMessages
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
-from server.ingest.unpacking import Box, clear
+from server.ingest.unpacking import WholeContainer, clear
 from shared import atomic, container, messages, transfer
 from shared.errors import MessageError
 from shared.messages import PART_KINDS, Ack, Begin, Part
@@ -30,7 +30,7 @@ CLEARING_EVERY_S = 3600.0
 MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
 MAX_HASH_FAILURES = 1000
 MAX_FORGOTTEN = 10_000
-MAX_BOXES_BYTES = 64 * 1024 * 1024  # of containers in memory; the broker has at most some 100 messages under way
+MAX_HELD_BYTES = 64 * 1024 * 1024  # of containers in memory; the broker has at most some 100 messages under way
 MAX_REMEMBERED = 20_000  # six minutes of a thousand devices at a chunk a minute; answers are late by seconds
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Transfers:
         """Begun in this batch: whether they were merged before is asked once for all."""
         self._complete: dict[TransferId, Arrival] = {}
         """Every byte came: to be verified and merged."""
-        self._boxes: dict[TransferId, Box] = {}
+        self._containers: dict[TransferId, WholeContainer] = {}
         """Containers that came in one message: in memory until they are merged."""
         self._answered_unknown: set[TransferId] = set()
         """In this batch, as the next."""
@@ -90,10 +90,8 @@ class Transfers:
             return self._replies.ignored(device) if known else self._replies.foreign(device, ["up", name, verb])
         if arrival is not None:
             return self._advance(arrival, event, payload)
-        if self._is_held((device, name)):
-            return []
-        if verb == "0" and container.is_name(name) and container.is_complete(payload):
-            return self._hold(device, name, payload)
+        if container.is_name(name):
+            return self._container(device, name, verb, payload)
         if (device, name) in self._merged:
             return self._merged_before(device, name)
         if self._arrivals.shared and self._early.add((device, name), event, payload, self._clock.monotonic_s()):
@@ -128,10 +126,10 @@ class Transfers:
         whole, self._complete = list(self._complete.values()), {}
         return whole
 
-    def boxes(self) -> list[Box]:
+    def containers(self) -> list[WholeContainer]:
         """Containers that came in one message since the last time."""
-        boxes, self._boxes = list(self._boxes.values()), {}
-        return boxes
+        containers, self._containers = list(self._containers.values()), {}
+        return containers
 
     def finish(self, settlement: Settlement) -> list[Reply]:
         """Answers about what was not merged. Those that were: `merged`, `refused`."""
@@ -183,7 +181,9 @@ class Transfers:
                 assert_never(verdict)
         return []
 
-    def merged(self, one: Arrival | Box, came: Sequence[Came], outcomes: Sequence[Merged | None]) -> list[Reply]:
+    def merged(
+        self, one: Arrival | WholeContainer, came: Sequence[Came], outcomes: Sequence[Merged | None]
+    ) -> list[Reply]:
         """Answer about a verified file or container by what became of what is in it. None = it could not be merged
         now."""
         outcome = together(outcomes)
@@ -198,10 +198,14 @@ class Transfers:
             return self._unknown(one.id)
         if outcome.state == "refused":
             return self._replies.refused(*one.id, outcome.reason)
+        return self._are_merged(one, came, outcomes)
+
+    def _are_merged(
+        self, one: Arrival | WholeContainer, came: Sequence[Came], outcomes: Sequence[Merged | None]
+    ) -> list[Reply]:
         self._remember(one)
-        if container.is_name(one.name):
-            for each in came[1:]:
-                assert isinstance(each, FileCame)
+        for each in came if container.is_name(one.name) else ():
+            if isinstance(each, FileCame):
                 self.give_up(one.device, f"{each.record_id}.{each.part.kind}")
         *names, last = [self._counted(*each) for each in zip(came, outcomes, strict=True)]
         for name in names:
@@ -220,7 +224,7 @@ class Transfers:
             return "parts"
         return "records"
 
-    def _clear(self, one: Arrival | Box, came: Sequence[Came]) -> None:
+    def _clear(self, one: Arrival | WholeContainer, came: Sequence[Came]) -> None:
         """Delete what was made of a container that is not merged. Of a file, what arrived is handed over itself."""
         if not container.is_name(one.name):
             return
@@ -229,12 +233,12 @@ class Transfers:
         except OSError as error:
             self._replies.failed(one.device, one.name, error)
 
-    def not_merged(self, one: Arrival | Box) -> list[Reply]:
+    def not_merged(self, one: Arrival | WholeContainer) -> list[Reply]:
         """Keep an arrival and answer with its durable ranges; the device repeats `end`. Of a container in memory
         nothing is said: the device asks, and sends it again."""
         return self._not_merged(one) if isinstance(one, Arrival) else []
 
-    def refused(self, one: Arrival | Box, reason: str) -> list[Reply]:
+    def refused(self, one: Arrival | WholeContainer, reason: str) -> list[Reply]:
         """Answer about a verified file or container that cannot be used."""
         return self._refuse(one, reason) if isinstance(one, Arrival) else self._replies.refused(*one.id, reason)
 
@@ -297,9 +301,9 @@ class Transfers:
         self._answered_unknown.discard(arrival.id)
         return arrival
 
-    def _remember(self, one: Arrival | Box) -> None:
+    def _remember(self, one: Arrival | WholeContainer) -> None:
         self._merged.pop(one.id, None)
-        self._merged[one.id] = one.digest if isinstance(one, Box) else one.begin.part.sha256
+        self._merged[one.id] = one.digest if isinstance(one, WholeContainer) else one.begin.part.sha256
         if len(self._merged) > MAX_REMEMBERED:
             del self._merged[next(iter(self._merged))]
 
@@ -344,19 +348,28 @@ class Transfers:
 
     def _is_held(self, transfer_id: TransferId) -> bool:
         """Whether a container in memory waits to be merged: the end of that is the answer."""
-        return transfer_id in self._boxes or (self.settlement is not None and transfer_id in self.settlement.whole_ids)
+        return transfer_id in self._containers or (
+            self.settlement is not None and transfer_id in self.settlement.whole_ids
+        )
 
-    def _hold(self, device: str, name: str, payload: bytes) -> list[Reply]:
-        """A whole container came. It is written when it is taken apart."""
-        if self._merged.get((device, name)) == container.digest(payload[: container.head_bytes(payload)]):
+    def _container(self, device: str, name: str, verb: str, payload: bytes) -> list[Reply]:
+        """A message about a container that is not on its way in parts. One that came whole is kept in memory: its files
+        are written when it is taken apart."""
+        key, merged = (device, name), self._merged.get((device, name))
+        if self._is_held(key):
+            return []
+        if verb != "0" or not container.is_complete(payload):
+            return self._unknown(key) if merged is None else self._merged_before(device, name)
+        if merged == container.digest(payload[: container.head_bytes(payload)]):
             return self._merged_before(device, name)
-        if sum(len(box.data) for box in self._boxes.values()) + len(payload) > MAX_BOXES_BYTES:
-            return self._replies.paused(device, name, "too much at once")
-        if reason := limits.pause(len(payload), self.load(device), self._limits):
+        reason = limits.pause(len(payload), self.load(device), self._limits)
+        if sum(len(one.data) for one in self._containers.values()) + len(payload) > MAX_HELD_BYTES:
+            reason = "too much came at once"
+        if reason:
             return self._replies.paused(device, name, reason)
         folder = self._arrivals.folder / device
         atomic.make_dirs(folder)
-        self._boxes[device, name] = Box(device, name, payload, folder / f"{name}.0")
+        self._containers[key] = WholeContainer(device, name, payload, folder / f"{name}.0")
         return []
 
     def _refuse(self, arrival: Arrival, reason: str) -> list[Reply]:

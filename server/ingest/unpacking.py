@@ -25,7 +25,7 @@ Opened = tuple[Came, ...] | MessageError | OSError
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class WholeContainer:
     """A container that is whole. stem: begins the paths of the files that are made of its contents"""
 
     device: str
@@ -54,25 +54,25 @@ OpenFile = Callable[[str, str, Part, bytes], bytes]
 """(device, record id, part, bytes) → the bytes inside, or these where they are not sealed. Raises: as the former."""
 
 
-def unpack(box: Box, envelope_in: OpenEnvelope, bytes_in: OpenFile) -> Opened:
+def unpack(whole: WholeContainer, envelope_in: OpenEnvelope, bytes_in: OpenFile) -> Opened:
     """What to merge of a container: its record first. Its files are written, not yet synced."""
     written: list[Path] = []
     try:
-        head, found = container.contents(box.data)
-        if head.envelope.record_id != box.record_id:
-            raise MessageError(f"The container of {box.record_id} holds {head.envelope.record_id}.")
-        inside = envelope_in(box.device, head.envelope)
+        head, found = container.contents(whole.data)
+        if head.envelope.record_id != whole.record_id:
+            raise MessageError(f"The container of {whole.record_id} holds {head.envelope.record_id}.")
+        inside = envelope_in(whole.device, head.envelope)
         record = decode.record_in(inside)
         if not isinstance(record, ChunkRecord | CorrectionRecord):
             raise MessageError(f"A container holds no {inside.kind!r}.")
-        contents = [_opened(part, bytes_in(box.device, box.record_id, part, content)) for part, content in found]
+        contents = [_opened(part, bytes_in(whole.device, whole.record_id, part, content)) for part, content in found]
         for part, content in contents:
             _check(part, content, record)
-        came: list[Came] = [RecordCame(box.device, inside.kind, record)]
+        came: list[Came] = [RecordCame(whole.device, inside.kind, record)]
         for part, content in contents:
-            written.append(box.stem.with_name(f"{box.stem.name}.{part.kind}.opened"))
+            written.append(whole.stem.with_name(f"{whole.stem.name}.{part.kind}.opened"))
             _write(written[-1], content)
-            came.append(FileCame(box.device, box.record_id, part, written[-1]))
+            came.append(FileCame(whole.device, whole.record_id, part, written[-1]))
     except (MessageError, OSError) as error:
         for path in written:
             path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from server.dataset.came import FileCame
 from server.ingest.arrivals import Arrival
-from server.ingest.unpacking import Box, Opened, unpack
+from server.ingest.unpacking import Opened, WholeContainer, unpack
 from shared import atomic, messages, sealing, strict
 from shared.errors import ConfigError, MessageError
 from shared.messages import CONTAINER, Envelope, Part, SealedRecord
@@ -63,12 +63,12 @@ class Unsealer:
         """What to merge of verified arrivals, many at once; for each that cannot be opened, why."""
         return list(self._threads.map(self._file, arrivals))
 
-    def boxes(self, boxes: Sequence[Box]) -> list[Opened]:
+    def containers(self, containers: Sequence[WholeContainer]) -> list[Opened]:
         """The same of containers in memory. What is written of these is yet to be synced."""
-        return list(self._threads.map(self._box, boxes))
+        return list(self._threads.map(self._taken_apart, containers))
 
-    def _box(self, box: Box) -> Opened:
-        return unpack(box, self.envelope, self._inside)
+    def _taken_apart(self, whole: WholeContainer) -> Opened:
+        return unpack(whole, self.envelope, self._inside)
 
     def _inside(self, device: str, record_id: str, part: Part, content: bytes) -> bytes:
         if not sealing.is_sealed(content):
@@ -104,7 +104,7 @@ class Unsealer:
             return MessageError("its bytes are gone")
         except OSError as error:
             return error
-        return self._box(Box(arrival.device, arrival.name, data, arrival.folder / arrival.name))
+        return self._taken_apart(WholeContainer(arrival.device, arrival.name, data, arrival.folder / arrival.name))
 
     def _content(self, sealed: bytes, place: SealedPlace) -> bytes:
         if self.key is None:

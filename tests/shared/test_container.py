@@ -25,10 +25,11 @@ def named(files: dict[str, bytes] = FILES) -> tuple[Part, ...]:
     return tuple(Part(kind, NAMES[kind], len(data), sha256(data).hexdigest()) for kind, data in files.items())
 
 
-def envelope(parts: tuple[Part, ...] | None = None, **changes: Any) -> bytes:
-    record = replace(chunk(1), parts=named() if parts is None else parts)
+def envelope(parts: Any = None, **changes: Any) -> bytes:
+    """parts: Part's, or what somebody else may write in their place."""
+    record = replace(chunk(1), parts=parts if isinstance(parts, tuple) else named())
     value = messages.to_dict(Envelope("chunk", record.chunk_id, messages.to_dict(record)))
-    value["body"] |= changes
+    value["body"] |= changes | ({} if parts is None or isinstance(parts, tuple) else {"parts": parts})
     return json.dumps(value).encode()
 
 
