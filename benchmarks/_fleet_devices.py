@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks._link_ends import context, cost, say
 from benchmarks.link import record
+from device.outbox.containers import contained
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import Counts, OutboxItem
 from device.sync.connection import Connection
@@ -34,7 +35,7 @@ from device.sync.outgoing import HandedOver, Outgoing
 from shared import messages, topics
 from shared.clock import SystemClock
 from shared.messages import Envelope, Part, Status
-from shared.transfer import PART_BYTES, part_bytes
+from shared.transfer import MAX_PART_BYTES, part_bytes
 
 NAMES = {"frame": "frame.jpg", "audio": "audio.wav", "clip": "clip.mp4"}
 ORDER = ("record", "frame", "audio", "clip")
@@ -63,6 +64,18 @@ class MemoryOutbox:
             self._left[item.record_id] += 1
             self._sealed_at_s.setdefault(item.record_id, time.monotonic())
 
+    def claim_whole(self, count: int, *, clips: bool) -> list[OutboxItem]:
+        found = list[OutboxItem]()
+        while len(found) < count and self._waiting:
+            first = self._waiting[0]
+            items = [item for item in self._waiting if item.record_id == first.record_id]
+            single = first.kind != RECORD_KIND or any(item.resumed for item in items)
+            whole = None if single else contained(items, clips=clips)
+            found.append(whole or first)
+            for item in found[-1].single:
+                self._waiting.remove(item)
+        return found
+
     def claim(self, count: int, *, bulk: bool = False) -> list[OutboxItem]:
         found = [item for item in self._waiting if bulk or not item.bulk][:count]
         for item in found:
@@ -70,11 +83,15 @@ class MemoryOutbox:
         return found
 
     def release(self, items: Iterable[OutboxItem]) -> None:
-        self._waiting.extendleft(replace(item, resumed=True) for item in items)
+        self._waiting.extendleft(replace(one, resumed=True) for item in items for one in item.single)
+
+    def apart(self, item: OutboxItem) -> None:
+        self.release([item])
 
     def merged(self, items: Iterable[OutboxItem]) -> None:
         for item in items:
-            self._done(item)
+            for one in item.single:
+                self._done(one)
 
     def refused(self, item: OutboxItem, reason: str) -> None:
         self.refusals.append(f"{item.name}: {reason}")
@@ -152,7 +169,7 @@ class FleetDevice:
             self.online = True
             status = Outgoing(topics.status(self.name), messages.encode(Status(online=True)), retain=True)
             self.delivery.outgoing.append(status)
-            self.delivery.online(connection, part_bytes=part_bytes(PART_BYTES, connection.max_packet_bytes))
+            self.delivery.online(connection, part_bytes=part_bytes(MAX_PART_BYTES, connection.max_packet_bytes))
         if self.online:
             self.delivery.turn()
             while self.delivery.outgoing and connection.room:

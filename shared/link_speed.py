@@ -72,6 +72,12 @@ def paced_part_bytes(speed: LinkSpeed, most: int) -> int:
     return max(min(most, wanted), min(most, LEAST_PART_BYTES), MIN_PART_BYTES)
 
 
+def alone_bytes(speed: LinkSpeed, most: int) -> int:
+    """The largest container that goes as one part: what the link carries in a second, as far as it is known. What of
+    it is cut off is sent again in parts. most: what settings and the broker allow."""
+    return most if speed.bytes_per_s == 0 else min(most, int(speed.bytes_per_s * PART_S))
+
+
 def wire_bytes(speed: LinkSpeed, part_bytes: int) -> int:
     """The most bytes of files that may be on their way to the broker; always room for two parts."""
     wanted = FIRST_WINDOW_BYTES if speed.bytes_per_s == 0 else int(speed.bytes_per_s * WIRE_S)

@@ -29,7 +29,9 @@ ERASE = "erase"
 HELP = "help"
 """Kind of an envelope with a HelpRecord."""
 PART_KINDS = ("frame", "audio", "clip", "correction_audio")
-PartKind = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(PART_KINDS)})\Z")]
+CONTAINER = "container"
+"""In the place of a part kind: a record and its files as one transfer (shared.container)."""
+PartKind = Annotated[str, Meta(pattern=rf"^(?:{'|'.join((*PART_KINDS, CONTAINER))})\Z")]
 KindOfDevice = Annotated[str, Meta(pattern=r"^(?:[a-z0-9][a-z0-9-]{0,47})?\Z")]
 LookMs = Annotated[float, Meta(ge=0, le=600_000)]  # ten minutes: longer than any watchdog lets a look last
 HelpName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,91}-h[0-9]{3}\Z")]
@@ -49,6 +51,7 @@ class Part:
     """One payload file of a record."""
 
     kind: PartKind
+    """`container` only in a Begin."""
     name: PlainName
     """File name beside the sidecar, e.g. frame.jpg."""
     size_bytes: Count
@@ -214,6 +217,8 @@ class Ack:
     came and one that was sent before it did not, else ""."""
     grants: bool = field(default=False, metadata=strict.LATER)
     """The server grants credit: nothing more is sent without, and `up/credit` asks for it."""
+    containers: bool = field(default=False, metadata=strict.LATER)
+    """The server takes a record and its files as one transfer (shared.container)."""
 
 
 @dataclass(frozen=True, slots=True)

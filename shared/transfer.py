@@ -11,7 +11,9 @@ Rules that it keeps, whatever is lost, repeated, reordered or cut:
 6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
 7. An answer `paused` means: not now. Nothing of the file goes out until the pause is over, and then a question first.
 
-A new file is not asked about: begin, parts and end go out at once, so that a small file costs one round trip.
+A new file is not asked about: begin, parts and end go out at once, so that a small file costs one round trip. A
+container (shared.container) says by itself what it is: where it fits into one part, this goes without begin and end.
+What has to be sent again goes in parts.
 The same interval set, `Ranges`, says on both sides and in both directions which bytes are there.
 
 Derived from EMQX EIP-0021 (file transfer over MQTT), which has no question for missing ranges.
@@ -104,6 +106,7 @@ class SenderTick:
     part_bytes: int | None = None  # size to cut by from now on; None = as before
     heard_s: float = float("inf")  # when the receiver last said anything, about whatever file
     credit: int = UNBOUNDED  # units that may be spent (shared.credit)
+    alone_bytes: int = 0  # a container of at most so many bytes goes as one part
 
 
 SenderEvent = Online | Offline | AckCame | SenderTick
@@ -154,6 +157,7 @@ class Sender:
     due_s: float = 0.0  # when the patience with the receiver, or the pause that it asked for, ends
     reason: str = ""  # why it was refused, or is paused
     paused: bool = False  # the receiver said: not now
+    contained: bool = False  # it is a container
 
     @property
     def over(self) -> bool:
@@ -268,6 +272,16 @@ def _ticked(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list
 
 
 def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    size = state.size_bytes
+    if state.phase == "new" and state.contained and size <= tick.alone_bytes:
+        if tick.room_parts < 1 or tick.credit < units_of(size):
+            return state, []
+        sent = replace(state, phase="ending", flying=((0, size),), tries=0, due_s=now_s + patience_s(0))
+        return sent, [SendPart(0, size)]
+    return _fill_with_parts(state, tick, now_s)
+
+
+def _fill_with_parts(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     actions: list[SenderAction] = []
     flying = list(state.flying)
     room_parts, room_bytes, credit = tick.room_parts, tick.room_bytes, tick.credit - (state.phase == "new")

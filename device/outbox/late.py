@@ -115,6 +115,13 @@ class LateOutbox:
     def claim(self, count: int, *, bulk: bool = False) -> list[OutboxItem]:
         return [] if self._box is None else self._box.claim(count, bulk=bulk)
 
+    def claim_whole(self, count: int, *, clips: bool) -> list[OutboxItem]:
+        return [] if self._box is None else self._box.claim_whole(count, clips=clips)
+
+    def apart(self, item: OutboxItem) -> None:
+        if self._box is not None:
+            self._box.apart(item)
+
     def release(self, items: Iterable[OutboxItem]) -> None:
         if self._box is not None:
             self._box.release(items)

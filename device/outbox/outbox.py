@@ -35,10 +35,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from device.boot import kernel_boot
+from device.outbox import containers, inspect
 from device.outbox import folder as outbox_folder
-from device.outbox import inspect
 from device.outbox.enclosed import enclose, enclosed_record
-from device.outbox.folder import FAILED, FILE_NAMES, REQUESTS, SIDECAR
+from device.outbox.folder import FAILED, FILE_NAMES, RECORD_KIND, REQUESTS, SIDECAR
 from device.outbox.index import ItemRow, RecordRow
 from device.outbox.inspect import peek as peek
 from device.outbox.record_store import RecordStore
@@ -82,6 +82,8 @@ class Outbox:
         self._claimed: dict[str, str] = {}  # item name → record id
         self._held: set[str] = set()
         """Record ids that are not handed out yet."""
+        self._apart: set[str] = set()
+        """Record ids that are not sent as containers."""
         self._listeners: list[Callable[[], None]] = []
         self.on_help: Callable[[str, bool], None] = lambda record_id, taken: None
         """Called with each call for help that the server answered (any thread, quick): its id, whether it was taken."""
@@ -216,6 +218,48 @@ class Outbox:
 
     # sending
 
+    def claim_whole(self, count: int, *, clips: bool) -> list[OutboxItem]:
+        """As `claim`, of what is small, records and their files in containers. clips: whether in one there may be a
+        small clip."""
+        if count < 1:
+            return []
+        found, of = list[OutboxItem](), set[str]()
+        with self._lock:
+            busy = len(self._claimed) + MOST_ITEMS * len(self._held)
+            for row in self._store.use(lambda index: index.next_items(count * MOST_ITEMS + busy, bulk=False)):
+                if row.record_id in of or row.record_id in self._held or self._item(row).name in self._claimed:
+                    continue
+                item = self._container(row, clips=clips)
+                if item is not None:
+                    of.add(row.record_id)
+                found.append(item or self._item(row))
+                if len(found) == count:
+                    break
+            self._hand_out(found)
+        return found
+
+    def _container(self, row: ItemRow, *, clips: bool) -> OutboxItem | None:
+        """The container that begins with this record; None = it is sent by itself."""
+        if row.kind != RECORD_KIND or row.record_id in self._apart:
+            return None
+        rows = self._store.use(lambda index: index.items(row.record_id))
+        if any(one.state not in ("queued", "sending") for one in rows):
+            return None
+        items = list(map(self._item, rows))
+        if any(item.name in self._claimed for item in items):
+            return None
+        try:
+            return containers.contained(items, clips=clips)
+        except OSError as error:
+            logger.warning("%s cannot be read now (%s).", row.record_id, error)
+            return None
+
+    def apart(self, item: OutboxItem) -> None:
+        """Hand a container back that cannot be sent as one: until the next opening its record travels as files."""
+        with self._lock:
+            self._apart.add(item.record_id)
+            self.release([item])
+
     def claim(self, count: int, *, bulk: bool = False) -> list[OutboxItem]:
         """Up to `count` items to send now, in order; clips only with bulk=True. They are the caller's until it calls
         `merged`, `refused` or `release`."""
@@ -226,11 +270,15 @@ class Outbox:
             rows = self._store.use(lambda index: index.next_items(count + more, bulk=bulk))
             free = (row for row in rows if row.record_id not in self._held)
             items = [item for item in map(self._item, free) if item.name not in self._claimed][:count]
-            fresh = [(item.record_id, item.kind) for item in items if not item.resumed]
-            if fresh:
-                self._mark_sending(fresh)
-            self._claimed.update({item.name: item.record_id for item in items})
+            self._hand_out(items)
         return items
+
+    def _hand_out(self, items: Iterable[OutboxItem]) -> None:
+        single = [one for item in items for one in item.single]
+        fresh = [(one.record_id, one.kind) for one in single if not one.resumed]
+        if fresh:
+            self._mark_sending(fresh)
+        self._claimed.update({one.name: one.record_id for one in single})
 
     def _mark_sending(self, fresh: list[tuple[str, str]]) -> None:
         """So that a later process asks what is there. Where the disk does not take it, a window may be sent twice after
@@ -256,11 +304,12 @@ class Outbox:
         """Hand claimed items back unsent."""
         with self._lock:
             for item in items:
-                self._claimed.pop(item.name, None)
+                for one in item.single:
+                    self._claimed.pop(one.name, None)
 
     def merged(self, items: Iterable[OutboxItem]) -> None:
         """The server has these durably. Their folders stay until `forget_merged` or `prune`. Raises: OSError."""
-        done = list(items)
+        done = [one for item in items for one in item.single]
         with self._lock:
             self._store.use(lambda index: index.mark_merged([(item.record_id, item.kind) for item in done]))
             self._crash_point("ack:marked")

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.outbox.folder import RECORD_KIND, transfer_name
+from shared.messages import CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """One thing to send, claimed by the uploader."""
+    """One thing to send, claimed by the uploader: a record, a file of one, or a container (shared.container)."""
 
     record_id: str
     kind: str
-    """"record" or one of messages.PART_KINDS."""
+    """"record", one of messages.PART_KINDS, or "container"."""
     path: Path
     size_bytes: int
     sha256: str
@@ -23,11 +24,29 @@ class OutboxItem:
     """The server may have some of it already."""
     order: tuple[int, int, int, int]
     """Smaller goes first."""
+    head: bytes = b""
+    """Of a container: what comes before its files. It is made while it is sent; on disk there are its parts."""
+    members: tuple[OutboxItem, ...] = ()
+    """Of a container: the record, then the files that it holds."""
 
     @property
     def name(self) -> str:
         """Its name on the wire: the record's id, or a transfer's."""
         return self.record_id if self.kind == RECORD_KIND else transfer_name(self.record_id, self.kind)
+
+    @property
+    def is_container(self) -> bool:
+        return self.kind == CONTAINER
+
+    @property
+    def has_clip(self) -> bool:
+        """Whether it is, or holds, something that waits where only small things may be sent."""
+        return self.bulk or any(member.bulk for member in self.members)
+
+    @property
+    def single(self) -> tuple[OutboxItem, ...]:
+        """What it stands for in the outbox."""
+        return self.members or (self,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,13 +155,18 @@ class Delivery:
     def _claim(self) -> bool:
         """Whether there was more to send."""
         small, bulk = self.uploads.wanted
+        if self.uploads.containers is None:  # one, as the question whether the server takes containers
+            small = min(small, 1 - len(self.uploads.active))
         if not self._look or (small < 1 and bulk < 1):
             return False
         self._look = False
         items: list[OutboxItem] = []
 
         def claim() -> None:
-            items.extend(self._outbox.claim(small))
+            if self.uploads.containers is False:
+                items.extend(self._outbox.claim(small))
+            else:
+                items.extend(self._outbox.claim_whole(small, clips=self.uploads.allowed == "all"))
             if len(items) < small:
                 items.extend(self._outbox.claim(bulk, bulk=True))
 
@@ -184,6 +189,11 @@ class Delivery:
                     self._refused.append(action)
                 case uploads.ItemReleased(item):
                     self._outbox.release([item])
+                    self._look = True
+                case uploads.ItemApart(item, reason):
+                    logger.warning("%s is sent file by file: %s", item.record_id, reason)
+                    self._outbox.apart(item)
+                    self._look = True
                 case uploads.AskCredit(wish):
                     self.outgoing.append(Outgoing(topics.credit(self._device), messages.encode(wish)))
                 case uploads.ItemPaused(item, reason):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from device.outbox import containers
 from device.outbox.folder import RECORD_KIND
-from device.outbox.outbox import OutboxItem
 from device.sync.uploads import SendMessage
 from shared import messages, topics
-from shared.errors import MediaError
 from shared.messages import Begin, Part
 from shared.transfer import Ranges, SendAsk, SendBegin, SendEnd, SendPart
 
@@ -60,18 +58,9 @@ def message_of(device: str, action: SendMessage) -> Outgoing:
             begin = Begin(item.record_id, Part(item.kind, item.path.name, item.size_bytes, item.sha256), device)
             return Outgoing(topics.begin(device, name), messages.encode(begin))
         case SendPart(start=start, end=end):
-            data = _read(item, start, end)
+            data = containers.read(item, start, end)
             return Outgoing(topics.part(device, name, start), data, file_bytes=len(data), file=name, offset=start)
         case SendEnd():
             return Outgoing(topics.end(device, name), b"")
         case SendAsk():
             return Outgoing(topics.ask(device, name), b"")
-
-
-def _read(item: OutboxItem, start: int, end: int) -> bytes:
-    """Bytes of a payload file. Raises: OSError, MediaError where the file is shorter than it was sealed."""
-    with open(item.path, "rb") as file:
-        data = os.pread(file.fileno(), end - start, start)
-    if len(data) != end - start:
-        raise MediaError(f"{item.path.name} ends before byte {end}")
-    return data

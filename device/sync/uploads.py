@@ -6,6 +6,10 @@ Several small files are on their way at once, because each costs a round trip to
 to the window of shared.transfer. The most important one fills the window first: a correction sealed now waits for what
 is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.link_speed).
 
+A record and its files go as one container, where the server says that it takes these (`Ack.containers`). Before it has
+said anything one goes, as the question: an older server refuses what it does not know, and is sent files. What was
+refused in a container goes as files, too.
+
 What may not be sent for now (a metered connection, heat) is to its machine the same as a lost connection: it keeps
 still, and asks what is there when it may go on. That costs one question and needs no rule of its own.
 """
@@ -19,7 +23,7 @@ from typing import Literal, assert_never
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import OutboxItem
 from shared.credit import Purse, units_of
-from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes, window_parts, wire_bytes
+from shared.link_speed import LinkSpeed, alone_bytes, observe, paced_part_bytes, window_bytes, window_parts, wire_bytes
 from shared.messages import Ack, CreditGrant, CreditWish
 from shared.transfer import (
     PART_BYTES,
@@ -66,9 +70,11 @@ class Uploads:
     """Bytes of files handed out and not yet acknowledged by the broker; told before each event."""
     purse: Purse = field(default_factory=Purse)
     """How much the server lets this device send."""
+    containers: bool | None = None
+    """Whether the server takes containers; None = it has not said anything yet."""
 
     def may(self, item: OutboxItem) -> bool:
-        return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
+        return self.allowed == "all" or (self.allowed == "small" and not item.has_clip)
 
     @property
     def wanted(self) -> tuple[int, int]:
@@ -142,9 +148,17 @@ class ItemRefused:
 
 @dataclass(frozen=True, slots=True)
 class ItemReleased:
-    """The item need not be sent any more: its record was refused."""
+    """The item need not be sent any more, its record was refused; or it is a container that may not be sent now."""
 
     item: OutboxItem
+
+
+@dataclass(frozen=True, slots=True)
+class ItemApart:
+    """A container cannot be sent as one: its record and files go by themselves, to find out which of them cannot."""
+
+    item: OutboxItem
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +176,7 @@ class AskCredit:
     wish: CreditWish
 
 
-UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemPaused | AskCredit
+UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemApart | ItemPaused | AskCredit
 
 
 def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
@@ -178,7 +192,8 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
         case Granted(grant=grant):
             state = replace(state, heard_s=now_s, purse=state.purse.granted(grant.units, grant.number, now_s))
         case Answered(name=name, ack=ack):
-            before = state = replace(state, heard_s=now_s, purse=state.purse.heard(ack.grants, now_s))
+            purse = state.purse.heard(ack.grants, now_s)
+            before = state = replace(state, heard_s=now_s, purse=purse, containers=ack.containers)
             state, actions = _advance_all(state, AckCame(ack), now_s, which=lambda item: item.name == name)
             gained = _gained(before, state, name)
         case ItemFailed(name=name, reason=reason):
@@ -190,13 +205,14 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             pass
         case _:
             assert_never(event)
+    state, dropped = _drop_containers(state)
     state, over = _remove_finished(state)
     state = _spend(state, actions)
     state, begun = _begin(state, now_s)
     state, more = _fill(state, now_s)
     state = _paced(state, gained, now_s)
     state, wish = _ask_credit(state, now_s)
-    return state, [*actions, *over, *begun, *more, *wish]
+    return state, [*actions, *dropped, *over, *begun, *more, *wish]
 
 
 def _advance_all(
@@ -261,7 +277,22 @@ def _add(state: Uploads, items: Iterable[OutboxItem]) -> Uploads:
 def _machine(item: OutboxItem) -> Sender | RecordSender:
     if item.kind == RECORD_KIND:
         return RecordSender()
-    return Sender(item.size_bytes, phase="asking" if item.resumed else "new")
+    return Sender(item.size_bytes, phase="asking" if item.resumed else "new", contained=item.is_container)
+
+
+def _drop_containers(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
+    """Hand back what must go as files: the server takes no containers, or clips may not be sent."""
+    gone = [one for one in state.active if one.item.is_container and not _may_be_whole(state, one)]
+    if not gone:
+        return state, []
+    left = tuple(one for one in state.active if one not in gone)
+    return replace(state, active=left), [ItemReleased(upload.item) for upload in gone]
+
+
+def _may_be_whole(state: Uploads, upload: Upload) -> bool:
+    if upload.machine.phase == "merged":
+        return True
+    return state.containers is not False and not (state.allowed == "small" and upload.item.has_clip)
 
 
 def _remove_finished(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
@@ -275,6 +306,8 @@ def _remove_finished(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
 
 
 def _outcome(upload: Upload) -> UploadsAction:
+    if upload.machine.phase == "refused" and upload.item.is_container:
+        return ItemApart(upload.item, upload.machine.reason)
     if upload.machine.phase == "refused":
         return ItemRefused(upload.item, upload.machine.reason)
     return ItemMerged(upload.item)
@@ -331,20 +364,31 @@ def _fill(state: Uploads, now_s: float, *, windows: int = 1) -> tuple[Uploads, l
     active = list(state.active)
     size = paced_part_bytes(state.pace, state.part_bytes)
     room_parts, room_bytes = _room(state, size, windows)
-    credit = state.purse.available(now_s)
+    credit, alone = state.purse.available(now_s), _alone(state, room_bytes)
     for at, upload in enumerate(active):
         before = upload.machine
         if not before.online or credit < 1 or _rests(before, room_parts, now_s):
             continue
-        active[at], said = _advance(upload, SenderTick(room_parts, room_bytes, size, state.heard_s, credit), now_s)
+        tick = SenderTick(room_parts, room_bytes, size, state.heard_s, credit, alone)
+        active[at], said = _advance(upload, tick, now_s)
         after = active[at].machine
         actions += said
         credit -= sum(map(_cost, said))
         if isinstance(before, Sender) and isinstance(after, Sender):
             room_parts -= len(after.flying) - len(before.flying)
             room_bytes -= after.flying_bytes - before.flying_bytes
+            alone = min(alone, max(0, room_bytes))
     sent = replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions))
     return _spend(sent, actions), actions
+
+
+def _alone(state: Uploads, room_bytes: int) -> int:
+    """How large a container may be that goes as one part. The first one on a link of which nothing is known may be more
+    than there is room for, but nothing goes beside it."""
+    if state.purse.mode == "unknown":
+        return 0
+    most = alone_bytes(state.pace, state.part_bytes)
+    return min(most, max(0, room_bytes)) if state.flying_bytes or state.wire_bytes else most
 
 
 def _bytes_of(actions: Iterable[UploadsAction]) -> int:

@@ -57,6 +57,19 @@ class FileCame:
 Came = RecordCame | FileCame
 
 
+def together(outcomes: Sequence[Merged | None]) -> Merged | None:
+    """What became of a record and its files that came as one. Merged only where all are; None = it could not be merged
+    now. Pure."""
+    if None in outcomes:
+        return None
+    all_of_it = [outcome for outcome in outcomes if outcome is not None]
+    worst = next((one for state in ("gone", "refused") for one in all_of_it if one.state == state), None)
+    if worst is not None:
+        return worst
+    new, declined = any(one.new for one in all_of_it), any(one.declined for one in all_of_it)
+    return Merged("merged", new=new, declined=declined)
+
+
 def plainly(came: RecordCame) -> RecordCame:
     """The record with every text in it printable: what a device says steers no terminal that shows it. Pure."""
     body = messages.to_dict(came.record)

@@ -48,13 +48,21 @@ def contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict
     return None
 
 
+HEAD_BYTES = 12
+
+
 def wrong_content(kind: str, path: Path) -> str | None:
     """Why a file is not what its kind says; None where it is, or is not there any more."""
     try:
         with open(path, "rb") as file:
-            head = file.read(12)
+            head = file.read(HEAD_BYTES)
     except FileNotFoundError:
         return None
+    return wrong_head(kind, head)
+
+
+def wrong_head(kind: str, head: bytes) -> str | None:
+    """The same of its first bytes. Pure."""
     looks_right = {
         "frame": head[:3] == b"\xff\xd8\xff",
         "audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",

@@ -2,7 +2,8 @@
 
     <folder>/<device>/<transfer>.data       bytes at their offsets, sparse
     <folder>/<device>/<transfer>.ranges     what the file is to become, then its durable ranges, a JSON line each
-    <folder>/<device>/<transfer>.opened     the content of a whole file that was sealed (server.ingest.unsealing)
+    <folder>/<device>/<transfer>.opened     the content of a whole file that was sealed (server.ingest.unsealing), and
+                                            <transfer>.<kind>.opened a file out of a container (server.ingest.unpacking)
 
 Rules that it keeps:
 
@@ -21,18 +22,18 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from shared import atomic, file_lock, messages, strict, topics
+from shared import atomic, container, file_lock, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.errors import MessageError
-from shared.messages import Begin
+from shared.messages import CONTAINER, Begin
 from shared.transfer import WINDOW_BYTES, Ranges, Receiver
 
 CRASH_POINTS = ("arrivals:announced", "arrivals:data_synced", "arrivals:ranges_written", "arrivals:dropped")
@@ -197,6 +198,8 @@ class Arrival:
         if os.fstat(self._fd).st_size != self.begin.part.size_bytes:
             return False
         with open(self._fd, "rb", closefd=False) as file:
+            if self.begin.part.kind == CONTAINER:
+                return container.begins_with(file.read(container.MAX_HEAD_BYTES), self.begin.part.sha256)
             return hashlib.file_digest(file, "sha256").hexdigest() == self.begin.part.sha256
 
     def close(self) -> None:
@@ -325,6 +328,10 @@ class Arrivals:
         verdicts = self._syncing.map(self._verify, whole)
         return list(self._syncing.map(self._settle, partial)), list(verdicts)
 
+    def side_by_side(self, work: Callable[[Path], object], paths: Iterable[Path]) -> None:
+        """Work on many files at once. Any thread. Raises: OSError, of one of them."""
+        list(self._syncing.map(work, paths))
+
     def drop(self, arrival: Arrival) -> None:
         """Forget it and delete what is left of it on disk. Raises: OSError."""
         self.forget(arrival)
@@ -367,7 +374,8 @@ class Arrivals:
                 if arrival.data.exists():
                     return Verdict.LOCKED
                 return Verdict.MOVED if arrival.refresh() else Verdict.FINISHED
-            self._sync(arrival)
+            if arrival.begin.part.kind != CONTAINER:  # of a container what is in it is written and synced
+                self._sync(arrival)
             if size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
                 self._record(arrival)
             return Verdict.MATCHES if arrival.matches() else Verdict.MISMATCH

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from shared import messages, strict, topics
+from shared import container, messages, strict, topics
 from shared.errors import MessageError
 from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope, EraseRecord, HelpRecord, Record
 from shared.transfer import AskCame, EndCame, PartCame, ReceiverEvent
@@ -24,7 +24,21 @@ def record_in(envelope: Envelope) -> Record:
     own_id = messages.id_of(record)
     if own_id != envelope.record_id:
         raise MessageError(f"The envelope says {envelope.record_id}, the record {own_id}.")
+    if any(part.kind == messages.CONTAINER for part in getattr(record, "parts", ())):
+        raise MessageError("A container is no file of a record.")
     return record
+
+
+def record_bytes(levels: Sequence[str], payload: bytes) -> int:
+    """How many bytes of a message are, or announce, a record, which is kept in the database. Pure."""
+    match levels:
+        case ["up", "event"]:
+            return len(payload)
+        case ["up", name, "begin"] if container.is_name(name):
+            return container.MAX_ENVELOPE_BYTES
+        case ["up", name, "0"] if container.is_name(name):
+            return int.from_bytes(payload[container.FIXED_BYTES - 3 : container.FIXED_BYTES], "big")
+    return 0
 
 
 def transfer_event(verb: str, payload: bytes) -> ReceiverEvent | None:
@@ -45,4 +59,6 @@ def contradiction(begin: Begin, device: str, name: str) -> str | None:
         return f"the announcement names the device {begin.device}, the topic {device}"
     if name != f"{begin.record_id}.{begin.part.kind}":
         return f"the announcement is about {begin.record_id}.{begin.part.kind}"
+    if begin.part.kind == messages.CONTAINER and begin.part.size_bytes > container.MAX_BYTES:
+        return f"a container of {begin.part.size_bytes} bytes, at most {container.MAX_BYTES} are taken"
     return None

@@ -5,6 +5,8 @@
     up/<t>/<offset>     its bytes               → receiving, once they are durable
     up/<t>/ask          what do you have?       → receiving | unknown
     up/<t>/end          that was all            → merged | refused | receiving (with what is there) | unknown
+                        <t> is a file of a record, or a record with its files (shared.container). A container that comes
+                        as one part needs no beginning and no end.
     up/credit           may I send more?        → a grant, when it is this device's turn (shared.credit)
 
 Promises:
@@ -32,7 +34,7 @@ from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.dataset.came import Came, FileCame, Merged, RecordCame
+from server.dataset.came import Came, Merged, RecordCame
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrivals
 from server.ingest.counters import DailyCounts
@@ -46,7 +48,7 @@ from shared.atomic import Step, no_step
 from shared.clock import SystemClock
 from shared.credit import Ledger, units_of
 from shared.errors import MessageError
-from shared.messages import ERASE, HELP, PART_KINDS, CreditGrant, CreditWish, Envelope, Part
+from shared.messages import CONTAINER, ERASE, HELP, PART_KINDS, CreditGrant, CreditWish, Envelope, Part
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
@@ -95,6 +97,8 @@ class Ingest:
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
         self._messages = limits.message_limiter(self._limits)
+        # Of workers that share a folder each may get some of a container, and two the same one.
+        self._kinds = PART_KINDS if shared else (*PART_KINDS, CONTAINER)
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
         self._records: list[RecordCame] = []
@@ -111,10 +115,10 @@ class Ingest:
         return self
 
     def granting(self, queue: int) -> Self:
-        """This intake, which from now on grants credit. queue: how many messages the broker keeps for it. Only for one
-        that gets all messages of a device, in their order."""
+        """This intake, which from now on grants credit and says that it takes containers. queue: how many messages the
+        broker keeps for it. Only for one that gets all messages of a device, in their order."""
         self.credit = Ledger(queue)
-        self._replies.grants = True
+        self._replies.grants = self._replies.containers = True
         return self
 
     def left(self, device: str) -> None:
@@ -170,7 +174,8 @@ class Ingest:
         assert self._transfers.settlement is None, "one at a time"
         replies = self._transfers.begin()
         records, self._records = self._records, []
-        settlement = Settlement(self._parts, self._transfers.partial(), self._transfers.whole(), records)
+        took = self._transfers.partial(), self._transfers.whole(), self._transfers.containers()
+        settlement = Settlement(self._parts, *took, records)
         self._transfers.settlement = settlement
         return replies
 
@@ -199,17 +204,17 @@ class Ingest:
             if outcome is not None and outcome.erased:
                 self._transfers.drop_erased(record.device, outcome.erased)
             replies += self._record_merged(record, outcome)
-        for arrival in settlement.whole:
-            match settlement.opened.get(arrival.id):
+        for one in settlement.complete:
+            match settlement.opened.get(one.id):
                 case None:
                     pass
-                case FileCame():
-                    replies += self._transfers.merged(arrival, settlement.files[arrival.id])
+                case tuple() as came:
+                    replies += self._transfers.merged(one, came, settlement.outcomes[one.id])
                 case MessageError() as error:
-                    replies += self._transfers.refused(arrival, str(error))
+                    replies += self._transfers.refused(one, str(error))
                 case error:
-                    self._replies.failed(arrival.device, arrival.name, error)
-                    replies += self._transfers.merged(arrival, None)
+                    self._replies.failed(one.device, one.name, error)
+                    replies += self._transfers.not_merged(one)
         return replies
 
     def _grants(self) -> list[Reply]:
@@ -241,8 +246,8 @@ class Ingest:
         is_wish = levels == ["up", "credit"]
         if self.credit is not None and not is_wish:
             self.credit.came(device, units_of(len(payload)), self._clock.monotonic_s())
-        now_s, is_event = self._clock.monotonic_s(), levels == ["up", "event"]
-        cost = limits.message_cost(len(payload) if is_event else 0, self._limits)
+        now_s = self._clock.monotonic_s()
+        cost = limits.message_cost(decode.record_bytes(levels, payload), self._limits)
         if not self._messages.allows(device, now_s, cost):
             return self._too_many(device, levels, now_s)
         if is_wish:
@@ -250,7 +255,7 @@ class Ingest:
         match levels:
             case ["up", "event"]:
                 return self._event(device, payload)
-            case ["up", name, verb] if topics.NAME.match(name) and name.rpartition(".")[2] in PART_KINDS:
+            case ["up", name, verb] if topics.NAME.match(name) and name.rpartition(".")[2] in self._kinds:
                 return self._transfers.handle(device, name, verb, payload)
         return self._replies.foreign(device, levels)
 
@@ -276,6 +281,7 @@ class Ingest:
         try:
             inside = self._unsealer.envelope(device, envelope)
             self._records.append(RecordCame(device, inside.kind, decode.record_in(inside)))
+            self._transfers.give_up(device, f"{envelope.record_id}.{CONTAINER}")
         except MessageError as error:
             return self._replies.refused(device, envelope.record_id, str(error))
         return []

@@ -21,10 +21,13 @@ class Replies:
         self.counts = counts
         self.grants = False
         """Whether this server grants credit, which each answer says."""
+        self.containers = False
+        """The same of taking a record and its files as one."""
 
     def reply(self, device: str, name: str, ack: Ack) -> Reply:
         """The message that carries an acknowledgement. name: of a record or transfer."""
-        return topics.ack(device, name), messages.encode(replace(ack, grants=True) if self.grants else ack)
+        told = replace(ack, grants=self.grants, containers=self.containers)
+        return topics.ack(device, name), messages.encode(told)
 
     def merged(self, device: str, name: str, *, counted_as: str) -> list[Reply]:
         """It is durable and merged: the device may delete its copy."""

@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from server.dataset.came import Came, FileCame, Merged, RecordCame
+from server.dataset.came import Came, Merged, RecordCame
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import still_merging
+from server.ingest.unpacking import Opened, WholeContainer, clear, files_of, sync
 from server.ingest.unsealing import Unsealer
+from shared import container
 from shared.atomic import Step
-from shared.errors import MessageError
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +45,17 @@ class Settlement:
     partial: list[Arrival]
     """Some of their bytes came, or something was asked about them."""
     whole: list[Arrival]
+    containers: list[WholeContainer]
+    """Containers that came in one message."""
     records: list[RecordCame]
     errors: list[OSError | None] = field(default_factory=list)
     """For each of the partial ones."""
     verdicts: list[Verdict | OSError] = field(default_factory=list)
     """For each of the whole ones."""
-    opened: dict[TransferId, FileCame | MessageError | OSError] = field(default_factory=dict)
-    """Of those that match: what is to be merged of them, or why they cannot be opened."""
-    files: dict[TransferId, Merged | None] = field(default_factory=dict)
-    """Of those that could be opened: what became of them. None = it could not be merged now."""
+    opened: dict[TransferId, Opened] = field(default_factory=dict)
+    """Of those that match, and of the containers: what is to be merged of them, or why they cannot be opened."""
+    outcomes: dict[TransferId, list[Merged | None]] = field(default_factory=dict)
+    """Of those that could be opened: what became of each. None = it could not be merged now."""
     record_outcomes: list[Merged | None] = field(default_factory=list)
     unmerged: list[str] = field(default_factory=list)
     """Devices, one for each thing that could not be merged."""
@@ -63,8 +66,13 @@ class Settlement:
     """Of all its files: until it has run they must not be closed or deleted."""
 
     def __post_init__(self) -> None:
-        self.whole_ids = frozenset(arrival.id for arrival in self.whole)
+        self.whole_ids = frozenset(one.id for one in self.complete)
         self.ids = self.whole_ids | {arrival.id for arrival in self.partial}
+
+    @property
+    def complete(self) -> list[Arrival | WholeContainer]:
+        """All of which every byte came."""
+        return [*self.whole, *self.containers]
 
     def run(self) -> None:
         """Do it. Never raises what one file or one record brings about."""
@@ -73,7 +81,7 @@ class Settlement:
             good = [
                 one for one, verdict in zip(self.whole, self.verdicts, strict=True) if self._may_merge(one, verdict)
             ]
-            if good or self.records:
+            if good or self.containers or self.records:
                 self._merge(good)
         except Exception as error:  # unforeseen: whoever waits for an answer is told nothing, and asks again
             self._failed(OSError(str(error)))
@@ -83,7 +91,7 @@ class Settlement:
 
     def _failed(self, error: OSError) -> None:
         self.errors, self.verdicts = [error] * len(self.partial), [error] * len(self.whole)
-        self.opened, self.files, self.record_outcomes = {}, {}, [None] * len(self.records)
+        self.opened, self.outcomes, self.record_outcomes = {}, {}, [None] * len(self.records)
 
     def _may_merge(self, arrival: Arrival, verdict: Verdict | OSError) -> bool:
         """moved: by an earlier process that did not come to the end, or by a worker that may be just about to."""
@@ -94,13 +102,28 @@ class Settlement:
 
     def _merge(self, arrivals: list[Arrival]) -> None:
         self.parts.crash_point("ingest:verified")
-        self.opened = {one.id: came for one, came in zip(arrivals, self.parts.unsealer.files(arrivals), strict=True)}
+        unsealer = self.parts.unsealer
+        names = [*(arrival.id for arrival in arrivals), *(whole.id for whole in self.containers)]
+        self.opened = dict(zip(names, [*unsealer.files(arrivals), *unsealer.containers(self.containers)], strict=True))
+        self._sync_contents()
         self.parts.crash_point("ingest:opened")
-        files = {name: came for name, came in self.opened.items() if isinstance(came, FileCame)}
-        outcomes = self._put([*self.records, *files.values()])
+        files = {name: came for name, came in self.opened.items() if isinstance(came, tuple)}
+        outcomes = iter(self._put([*self.records, *(one for came in files.values() for one in came)]))
         self.parts.crash_point("ingest:merged")
-        self.record_outcomes = outcomes[: len(self.records)]
-        self.files = dict(zip(files, outcomes[len(self.records) :], strict=True))
+        self.record_outcomes = [next(outcomes) for _ in self.records]
+        self.outcomes = {name: [next(outcomes) for _ in came] for name, came in files.items()}
+
+    def _sync_contents(self) -> None:
+        """Make what was written of the containers durable, all side by side."""
+        names = [name for name in self.opened if container.is_name(name[1])]
+        try:
+            self.parts.arrivals.side_by_side(sync, files_of(self.opened[name] for name in names))
+        except OSError as error:
+            for name in names:
+                came = self.opened[name]
+                if isinstance(came, tuple):
+                    clear(came)
+                    self.opened[name] = error
 
     def _put(self, entries: list[Came]) -> list[Merged | None]:
         """Merge them; None for what could not be. One that fails must not cost the others: then each on its own."""

@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
-from server.dataset.came import Merged
+from server.dataset.came import Came, FileCame, Merged, together
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import DeferredQuestions, EarlyMessages
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
-from shared import messages, transfer
+from server.ingest.unpacking import WholeContainer, clear
+from shared import atomic, container, messages, transfer
 from shared.errors import MessageError
 from shared.messages import PART_KINDS, Ack, Begin, Part
 from shared.topics import Reply
@@ -29,6 +30,7 @@ CLEARING_EVERY_S = 3600.0
 MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
 MAX_HASH_FAILURES = 1000
 MAX_FORGOTTEN = 10_000
+MAX_HELD_BYTES = 64 * 1024 * 1024  # of containers in memory; the broker has at most some 100 messages under way
 MAX_REMEMBERED = 20_000  # six minutes of a thousand devices at a chunk a minute; answers are late by seconds
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class Transfers:
         """Begun in this batch: whether they were merged before is asked once for all."""
         self._complete: dict[TransferId, Arrival] = {}
         """Every byte came: to be verified and merged."""
+        self._containers: dict[TransferId, WholeContainer] = {}
+        """Containers that came in one message: in memory until they are merged."""
         self._answered_unknown: set[TransferId] = set()
         """In this batch, as the next."""
         self._answered_merged: set[TransferId] = set()
@@ -86,6 +90,8 @@ class Transfers:
             return self._replies.ignored(device) if known else self._replies.foreign(device, ["up", name, verb])
         if arrival is not None:
             return self._advance(arrival, event, payload)
+        if container.is_name(name):
+            return self._container(device, name, verb, payload)
         if (device, name) in self._merged:
             return self._merged_before(device, name)
         if self._arrivals.shared and self._early.add((device, name), event, payload, self._clock.monotonic_s()):
@@ -119,6 +125,11 @@ class Transfers:
         """Files of which every byte came. No message about them changes anything until the settlement ends."""
         whole, self._complete = list(self._complete.values()), {}
         return whole
+
+    def containers(self) -> list[WholeContainer]:
+        """Containers that came in one message since the last time."""
+        containers, self._containers = list(self._containers.values()), {}
+        return containers
 
     def finish(self, settlement: Settlement) -> list[Reply]:
         """Answers about what was not merged. Those that were: `merged`, `refused`."""
@@ -170,27 +181,73 @@ class Transfers:
                 assert_never(verdict)
         return []
 
-    def merged(self, arrival: Arrival, outcome: Merged | None) -> list[Reply]:
-        """Answer about a verified file by what became of it. outcome: None = it could not be merged now."""
+    def merged(
+        self, one: Arrival | WholeContainer, came: Sequence[Came], outcomes: Sequence[Merged | None]
+    ) -> list[Reply]:
+        """Answer about a verified file or container by what became of what is in it. None = it could not be merged
+        now."""
+        outcome = together(outcomes)
+        if outcome is None or outcome.state != "merged":
+            self._clear(one, came)
         if outcome is None:
-            return self._not_merged(arrival)
-        device, name = arrival.id
-        self._drop(arrival)
+            return self.not_merged(one)
+        if isinstance(one, Arrival):
+            self._drop(one)
         if outcome.state == "gone":
-            logger.warning("The bytes of %s are gone; its device sends them again.", name)
-            return self._unknown(arrival.id)
+            logger.warning("The bytes of %s are gone; its device sends them again.", one.name)
+            return self._unknown(one.id)
         if outcome.state == "refused":
-            return self._replies.refused(device, name, outcome.reason)
-        self._remember(arrival)
-        if outcome.declined:
-            return self._replies.merged(device, name, counted_as="declined")
-        if outcome.new:
-            self._counts.add(device, "bytes", arrival.begin.part.size_bytes)
-        return self._replies.merged(device, name, counted_as="parts" if outcome.new else "repeated")
+            return self._replies.refused(*one.id, outcome.reason)
+        return self._are_merged(one, came, outcomes)
 
-    def refused(self, arrival: Arrival, reason: str) -> list[Reply]:
-        """Answer about a verified file that cannot be used."""
-        return self._refuse(arrival, reason)
+    def _are_merged(
+        self, one: Arrival | WholeContainer, came: Sequence[Came], outcomes: Sequence[Merged | None]
+    ) -> list[Reply]:
+        self._remember(one)
+        for each in came if container.is_name(one.name) else ():
+            if isinstance(each, FileCame):
+                self.give_up(one.device, f"{each.record_id}.{each.part.kind}")
+        *names, last = [self._counted(*each) for each in zip(came, outcomes, strict=True)]
+        for name in names:
+            self._counts.add(one.device, name)
+        return self._replies.merged(*one.id, counted_as=last)
+
+    def _counted(self, came: Came, outcome: Merged | None) -> str:
+        """What a thing that was merged counts as."""
+        assert outcome is not None
+        if outcome.declined:
+            return "declined"
+        if not outcome.new:
+            return "repeated"
+        if isinstance(came, FileCame):
+            self._counts.add(came.device, "bytes", came.part.size_bytes)
+            return "parts"
+        return "records"
+
+    def _clear(self, one: Arrival | WholeContainer, came: Sequence[Came]) -> None:
+        """Delete what was made of a container that is not merged. Of a file, what arrived is handed over itself."""
+        if not container.is_name(one.name):
+            return
+        try:
+            clear(came)
+        except OSError as error:
+            self._replies.failed(one.device, one.name, error)
+
+    def not_merged(self, one: Arrival | WholeContainer) -> list[Reply]:
+        """Keep an arrival and answer with its durable ranges; the device repeats `end`. Of a container in memory
+        nothing is said: the device asks, and sends it again."""
+        return self._not_merged(one) if isinstance(one, Arrival) else []
+
+    def refused(self, one: Arrival | WholeContainer, reason: str) -> list[Reply]:
+        """Answer about a verified file or container that cannot be used."""
+        return self._refuse(one, reason) if isinstance(one, Arrival) else self._replies.refused(*one.id, reason)
+
+    def give_up(self, device: str, name: str) -> None:
+        """What has arrived of this is not wanted any more: a record came by itself and not in its container, or a file
+        in a container and not by itself."""
+        arrival = self._arrivals.get(device, name)
+        if arrival is not None:
+            self._drop(arrival)
 
     def drop_erased(self, device: str, record_ids: Collection[str]) -> None:
         """What has arrived so far of files of erased records is deleted, also what another worker takes in."""
@@ -244,9 +301,9 @@ class Transfers:
         self._answered_unknown.discard(arrival.id)
         return arrival
 
-    def _remember(self, arrival: Arrival) -> None:
-        self._merged.pop(arrival.id, None)
-        self._merged[arrival.id] = arrival.begin.part.sha256
+    def _remember(self, one: Arrival | WholeContainer) -> None:
+        self._merged.pop(one.id, None)
+        self._merged[one.id] = one.digest if isinstance(one, WholeContainer) else one.begin.part.sha256
         if len(self._merged) > MAX_REMEMBERED:
             del self._merged[next(iter(self._merged))]
 
@@ -287,6 +344,32 @@ class Transfers:
         arrival.state = state
         if state.dirty:
             self._unsettled[arrival.id] = arrival
+        return []
+
+    def _is_held(self, transfer_id: TransferId) -> bool:
+        """Whether a container in memory waits to be merged: the end of that is the answer."""
+        return transfer_id in self._containers or (
+            self.settlement is not None and transfer_id in self.settlement.whole_ids
+        )
+
+    def _container(self, device: str, name: str, verb: str, payload: bytes) -> list[Reply]:
+        """A message about a container that is not on its way in parts. One that came whole is kept in memory: its files
+        are written when it is taken apart."""
+        key, merged = (device, name), self._merged.get((device, name))
+        if self._is_held(key):
+            return []
+        if verb != "0" or not container.is_complete(payload):
+            return self._unknown(key) if merged is None else self._merged_before(device, name)
+        if merged == container.digest(payload[: container.head_bytes(payload)]):
+            return self._merged_before(device, name)
+        reason = limits.pause(len(payload), self.load(device), self._limits)
+        if sum(len(one.data) for one in self._containers.values()) + len(payload) > MAX_HELD_BYTES:
+            reason = "too much came at once"
+        if reason:
+            return self._replies.paused(device, name, reason)
+        folder = self._arrivals.folder / device
+        atomic.make_dirs(folder)
+        self._containers[key] = WholeContainer(device, name, payload, folder / f"{name}.0")
         return []
 
     def _refuse(self, arrival: Arrival, reason: str) -> list[Reply]:

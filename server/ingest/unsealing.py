@@ -1,4 +1,5 @@
-"""Opens what devices sealed to this server (shared.sealing): records as they come, files once they are whole.
+"""Opens what devices sealed to this server (shared.sealing): records as they come, files once they are whole, and
+containers once these are.
 
 A sealed file arrives and is verified as any other; what is merged is its content, in a file beside it. That file is
 synced before it is handed over. After a crash it is written again: what arrived stays until its content was merged.
@@ -16,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from server.dataset.came import FileCame
 from server.ingest.arrivals import Arrival
+from server.ingest.unpacking import Opened, WholeContainer, unpack
 from shared import atomic, messages, sealing, strict
 from shared.errors import ConfigError, MessageError
-from shared.messages import Envelope, SealedRecord
+from shared.messages import CONTAINER, Envelope, Part, SealedRecord
 from shared.sealing import SealedPlace
 
 MAX_SEALED_BYTES = 64 * 1024 * 1024  # read into memory; clips have some 0.3 MB
@@ -57,17 +59,31 @@ class Unsealer:
             raise MessageError(f"{envelope.record_id} holds the {inside.kind} {inside.record_id}.")
         return inside
 
-    def files(self, arrivals: Sequence[Arrival]) -> list[FileCame | MessageError | OSError]:
+    def files(self, arrivals: Sequence[Arrival]) -> list[Opened]:
         """What to merge of verified arrivals, many at once; for each that cannot be opened, why."""
         return list(self._threads.map(self._file, arrivals))
 
-    def _file(self, arrival: Arrival) -> FileCame | MessageError | OSError:
+    def containers(self, containers: Sequence[WholeContainer]) -> list[Opened]:
+        """The same of containers in memory. What is written of these is yet to be synced."""
+        return list(self._threads.map(self._taken_apart, containers))
+
+    def _taken_apart(self, whole: WholeContainer) -> Opened:
+        return unpack(whole, self.envelope, self._inside)
+
+    def _inside(self, device: str, record_id: str, part: Part, content: bytes) -> bytes:
+        if not sealing.is_sealed(content):
+            return content
+        return self._content(content, SealedPlace(device, record_id, part.kind))
+
+    def _file(self, arrival: Arrival) -> Opened:
+        if arrival.begin.part.kind == CONTAINER:
+            return self._container(arrival)
         begin, path = arrival.begin, arrival.data
         came = FileCame(arrival.device, begin.record_id, begin.part, path)
         try:
             with open(path, "rb") as file:
                 if not sealing.is_sealed(file.read(len(sealing.MAGIC))):
-                    return came
+                    return (came,)
                 if begin.part.size_bytes > MAX_SEALED_BYTES:
                     raise MessageError(f"a sealed file of more than {MAX_SEALED_BYTES} bytes")
                 file.seek(0)
@@ -75,11 +91,20 @@ class Unsealer:
             content = self._content(sealed, SealedPlace(arrival.device, begin.record_id, begin.part.kind))
             atomic.write_bytes(arrival.opened, content, mode=0o600)
         except FileNotFoundError:
-            return came  # moved into the dataset before, which no sealed file is
+            return (came,)  # moved into the dataset before, which no sealed file is
         except (MessageError, OSError) as error:
             return error
         digest = hashlib.sha256(content).hexdigest()
-        return replace(came, part=replace(begin.part, size_bytes=len(content), sha256=digest), path=arrival.opened)
+        return (replace(came, part=replace(begin.part, size_bytes=len(content), sha256=digest), path=arrival.opened),)
+
+    def _container(self, arrival: Arrival) -> Opened:
+        try:
+            data = arrival.data.read_bytes()
+        except FileNotFoundError:
+            return MessageError("its bytes are gone")
+        except OSError as error:
+            return error
+        return self._taken_apart(WholeContainer(arrival.device, arrival.name, data, arrival.folder / arrival.name))
 
     def _content(self, sealed: bytes, place: SealedPlace) -> bytes:
         if self.key is None:

@@ -4,13 +4,14 @@ restarts do, every sealed record is merged exactly once, and little is sent twic
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Self
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from device.sync.uploads import (
     AskCredit,
     Claimed,
     Granted,
+    ItemApart,
     ItemFailed,
     ItemMerged,
     ItemRefused,
@@ -35,7 +37,7 @@ from device.sync.uploads import (
 from server.ingest.ingest import Ingest
 from shared import credit, messages, topics
 from shared.link_speed import LinkSpeed, paced_part_bytes, window_bytes, window_parts, wire_bytes
-from shared.messages import Ack, CreditGrant, Envelope
+from shared.messages import PART_KINDS, Ack, CreditGrant, Envelope
 from shared.transfer import Offline, Online, Ranges, SenderTick
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
@@ -53,9 +55,14 @@ chaos = st.one_of(
 class Wire:
     """One device, one server, and two queues of messages."""
 
-    def __init__(self, folder: Path, *, queue: int | None = None) -> None:
-        """queue: how many messages the broker keeps, to a server that grants credit; None = it does not."""
+    def __init__(self, folder: Path, *, queue: int | None = None, part: int = PART, containers: bool = False) -> None:
+        """queue: how many messages the broker keeps, to a server that grants credit; None = it does not. containers:
+        the device may send records and files as one."""
         self.folder = folder
+        self.part = part
+        self.containers = containers
+        self.of_before = False
+        """The server is one that knows no containers."""
         self.queue = queue
         self.knows_credit = True
         self.ingest = self.start_server()
@@ -81,7 +88,10 @@ class Wire:
     def start_server(self) -> Ingest:
         self.depot = Depot(self.folder / "depot")
         ingest = Ingest(self.folder / "incoming", self.depot)
-        return ingest if self.queue is None else ingest.granting(self.queue)
+        ingest = ingest if self.queue is None else ingest.granting(self.queue)
+        if self.of_before:
+            ingest._kinds, ingest._replies.containers = PART_KINDS, False
+        return ingest
 
     # the device
 
@@ -99,6 +109,8 @@ class Wire:
                     self.box.refused(item, reason)
                 case ItemReleased(item=item):
                     self.box.release([item])
+                case ItemApart(item=item):
+                    self.box.apart(item)
                 case AskCredit(wish=wish):
                     self.up.append((topics.credit(DEVICE), messages.encode(wish)))
         self.most_flying_bytes = max(self.most_flying_bytes, self.state.flying_bytes)
@@ -110,7 +122,7 @@ class Wire:
 
     def _keeps_its_bounds(self, before: Uploads) -> None:
         paces = before.pace, self.state.pace
-        sizes = [paced_part_bytes(pace, PART) for pace in paces]
+        sizes = [paced_part_bytes(pace, self.part) for pace in paces]
         bounds = [(window_bytes(*one), wire_bytes(*one)) for one in zip(paces, sizes, strict=True)]
         window, wire = (max(limits) for limits in zip(*bounds, strict=True))
         parts = window_parts(window)
@@ -132,13 +144,17 @@ class Wire:
 
     def claim(self) -> None:
         small, bulk = self.state.wanted
-        items = self.box.claim(small)
+        if self.containers and self.state.containers is not False:
+            small = min(small, 1 - len(self.state.active)) if self.state.containers is None else small
+            items = self.box.claim_whole(small, clips=self.state.allowed == "all")
+        else:
+            items = self.box.claim(small)
         items += self.box.claim(bulk, bulk=True) if len(items) < small else []
         if items:
             self.decide(Claimed(tuple(items)))
 
     def connect(self) -> None:
-        self.decide(Online(PART))
+        self.decide(Online(self.part))
         self.claim()
 
     def seal(self, *, spoken: bool) -> None:
@@ -185,6 +201,9 @@ class Wire:
             case ["server", "restarts"]:
                 self.ingest.close()
                 self.ingest = self.start_server()
+            case ["server", "changes"]:
+                self.of_before = not self.of_before
+                self.do("server restarts", chance)
             case ["server", "busy"]:
                 self.busy = 3
             case ["slower"]:
@@ -210,7 +229,8 @@ class Wire:
         if self.busy and place[1] != ["up", "credit"]:
             self.busy -= 1
             name = messages.decode(Envelope, payload).record_id if place[1][1] == "event" else place[1][1]
-            self.down.append((topics.ack(DEVICE, name), messages.encode(Ack("paused", reason="busy"))))
+            told = self.ingest._replies.reply(DEVICE, name, Ack("paused", reason="busy"))
+            self.down.append(told)
             return
         self.down += self.ingest.handle(place[0], place[1], payload)
 
@@ -315,6 +335,44 @@ def test_a_server_that_grants_credit_loses_nothing_whatever_is_lost_on_the_way(
             world.do(what, chance)
         world.finish()
         world.check()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.one_of(chaos, st.just("server changes")), max_size=80),
+    st.sampled_from([PART, 24_000]),
+    st.randoms(use_true_random=False),
+)
+def test_containers_lose_nothing_whatever_happens_and_whatever_the_server_knows(
+    memory_path: Path, story: list[str], part: int, chance: random.Random
+) -> None:
+    with Wire(Path(mkdtemp(dir=memory_path)), queue=1000, part=part, containers=True) as world:
+        world.connect()
+        for what in story:
+            world.do(what, chance)
+        world.finish()
+        world.check()
+
+
+@pytest.mark.parametrize(("part", "in_messages"), [(PART, 28), (24_000, 1)])
+def test_a_chunk_is_one_transfer_and_where_it_fits_one_message(memory_path: Path, part: int, in_messages: int) -> None:
+    with Wire(memory_path, queue=1000, part=part, containers=True) as world:
+        for _ in range(6):
+            world.seal(spoken=False)
+        names = {f"{name}.container" for name, data in world.sealed.items() if data is None}
+        world.connect()
+        assert [topic.rpartition("/")[2] for topic, _ in world.up] == ["begin"]  # with all the credit that there is
+        seen = set[str]()
+        while world.state.active:
+            seen |= {topic for topic, _ in world.up if not topic.endswith("/credit")}
+            world.do("up" if world.up else "settle", random.Random(0))
+            world.do("down", random.Random(0))
+            world.pass_time(0.01)
+        world.check()
+        counts = Counter(topic.split("/")[4] for topic in seen)
+        assert set(counts) == names
+        assert sorted(counts.values())[:5] == [in_messages] * 5  # the first was begun as a question
+        assert world.resent == 0
 
 
 def test_a_device_with_much_to_send_keeps_to_what_was_granted(memory_path: Path) -> None:
