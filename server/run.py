@@ -119,8 +119,8 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         stack.callback(web.close)
         if broker is not None:
             _start_access(home, broker, config, stack)
-        authority = broker.certificates.authority if broker else None
-        ingest = worker.open_ingest(home, store, merge, config, clock, authority=authority)
+        enrolled = broker.enrolled if broker else None
+        ingest = worker.open_ingest(home, store, merge, config, clock, enrolled=enrolled)
         stack.callback(ingest.close)
         link = _link(config, broker, ingest, merge, offers)
         link.start()

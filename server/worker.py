@@ -42,18 +42,19 @@ SHARED_FILTERS = (topics.SHARED_EVENTS, topics.SHARED_TRANSFERS)
 
 
 def open_ingest(
-    home: Path, store: Store, merge: Merge, config: ServerConfig, clock: Clock, *, authority: Authority | None
+    home: Path, store: Store, merge: Merge, config: ServerConfig, clock: Clock, *, enrolled: EnrolledDevices | None
 ) -> Ingest:
-    """The intake of a process, as the settings say. authority: None = nobody can be enrolled, and nothing is sealed.
+    """The intake of a process, as the settings say. enrolled: None = nobody can be enrolled, and nothing is sealed.
     Raises: ConfigError, OSError."""
     ingest = Ingest(
         home / "incoming", merge, settings=config.limits, counts=DailyCounts(clock, store), shared=config.ingest.shared
     )
     if not config.ingest.shared:
-        ingest.granting(broker_files.queued_messages(config.broker.files(home)))
-    if authority is None:
+        queue = broker_files.queued_messages(config.broker.files(home))
+        ingest.granting(queue, int if enrolled is None else enrolled.__len__)
+    if enrolled is None:
         return ingest
-    return ingest.opening_with(SealingKey.of(authority).private, others=finder(authority))
+    return ingest.opening_with(SealingKey.of(enrolled.authority).private, others=finder(enrolled.authority))
 
 
 def filters(config: ServerConfig) -> tuple[str, ...]:
@@ -84,10 +85,10 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         recover(store, dataset, merge, clock)
         authority = Authority(home, clock=clock) if config.broker.tls else None
         tls = authority.client_context(name) if authority else None
-        ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, authority=authority)))
+        enrolled = EnrolledDevices(Certificates(store, authority, clock=clock)) if authority else None
+        ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, enrolled=enrolled)))
         ports = Ports(ingest.handle, settle=ingest.settle, settling=ingest.settling, waits=lambda: ingest.waits)
-        if authority is not None:
-            enrolled = EnrolledDevices(Certificates(store, authority, clock=clock))
+        if enrolled is not None:
             ports = replace(ports, is_enrolled=enrolled.__contains__)
         link = ServerLink(BrokerSession(host, port, name, tls, SHARED_FILTERS, persistent=False), ports)
         stack.enter_context(ending(stopping.set))

@@ -70,9 +70,15 @@ class EnrolledDevices:
     """The devices that may come in now, for whoever handles their messages. Any thread may ask."""
 
     def __init__(self, certificates: Certificates) -> None:
+        self.authority = certificates.authority
+        """Of this server."""
         self._certificates = certificates
         self._names: frozenset[str] = frozenset()
         self._read_at_s: float | None = None
+
+    def __len__(self) -> int:
+        """How many there were at the last look."""
+        return len(self._names)
 
     def __contains__(self, device: str) -> bool:
         """Raises: sqlalchemy's errors where the database cannot be read."""

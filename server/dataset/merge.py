@@ -424,9 +424,9 @@ class _Batch:
 
     def _compose(self) -> None:
         chunks = dict.fromkeys((key[0], self._known.chunk_of(key)) for key in self._changed)
-        rows = []
-        for device, chunk_id in chunks:
-            record = self._known.chunk((device, chunk_id)) if chunk_id else None
+        rows, records = [], [(device, self._known.chunk((device, own))) for device, own in chunks if own]
+        self._look_up_splits({record.walk_id for _, record in records if record is not None})
+        for device, record in records:
             if record is None:
                 continue
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
@@ -441,6 +441,10 @@ class _Batch:
             self._append(self._dataset.log, map(to_dict, rows))
             self._step("merge:rows_written")
             row_log.insert_rows(self.connection, rows, known=self._known.samples, now_s=self._now_s, logged=True)
+
+    def _look_up_splits(self, walk_ids: set[str]) -> None:
+        if unknown := walk_ids - self.walks.keys():
+            self.walks |= row_log.splits_of(self.connection, unknown)
 
     def _split(self, record: ChunkRecord) -> Split:
         walk_id = record.walk_id

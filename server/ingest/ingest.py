@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -100,8 +100,6 @@ class Ingest:
         self._records: list[RecordCame] = []
         self.credit: Ledger | None = None
         """What devices may send; None = whatever they like."""
-        self._asked: dict[str, None] = {}
-        """Who asked for credit in this batch."""
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
 
@@ -110,10 +108,10 @@ class Ingest:
         self._unsealer.key, self._unsealer.find = key, others
         return self
 
-    def granting(self, queue: int) -> Self:
-        """This intake, which from now on grants credit. queue: how many messages the broker keeps for it. Only for one
-        that gets all messages of a device, in their order."""
-        self.credit = Ledger(queue)
+    def granting(self, queue: int, fleet: Callable[[], int] = int) -> Self:
+        """This intake, which from now on grants credit. queue: how many messages the broker keeps for it. fleet: how
+        many devices may come. Only for one that gets all messages of a device, in their order."""
+        self.credit = Ledger(queue, fleet)
         self._replies.grants = True
         return self
 
@@ -212,26 +210,29 @@ class Ingest:
                     replies += self._transfers.merged(arrival, None)
         return replies
 
-    def _grants(self) -> list[Reply]:
-        """What is granted now; who asked and must wait is told so, and does not ask again."""
-        asked, self._asked = self._asked, {}
+    def _grants(self, asked: str = "") -> list[Reply]:
+        """What is granted now. asked: who has just asked is told so where it must wait, and does not ask again."""
         if self.credit is None:
             return []
-        granted = self.credit.grants(self._clock.monotonic_s())
-        for device in asked.keys() - {device for device, *_ in granted}:
-            if (number := self.credit.place(device)) is not None:
-                granted.append((device, 0, number))
-        return [(topics.grant(device), messages.encode(CreditGrant(*grant))) for device, *grant in granted]
+        ledger = self.credit
+        granted = ledger.grants(self._clock.monotonic_s())
+        if asked and (number := ledger.place(asked)) is not None and asked not in {device for device, *_ in granted}:
+            granted.append((asked, 0, number))
+        granted += [(device, 0, number) for device, number in ledger.changed()]
+        return [
+            (topics.grant(device), messages.encode(CreditGrant(units, number, ledger.told(device))))
+            for device, units, number in granted
+        ]
 
     def _wished(self, device: str, payload: bytes) -> list[Reply]:
         try:
             wish = messages.decode(CreditWish, payload)
         except MessageError:
             return self._replies.ignored(device)
-        if self.credit is not None:
-            self._asked[device] = None
-            self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
-        return []
+        if self.credit is None:
+            return []
+        self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
+        return self._grants(device)
 
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not topics.DEVICE_NAME.match(device):
