@@ -268,6 +268,13 @@ class Ledger:
         found, self._to_tell = self._to_tell, {}
         return [(device, self._accounts[device].number) for device in found if device not in self._line]
 
+    def leave(self, mine: Callable[[str], bool]) -> None:
+        """These devices send to another receiver from now on."""
+        for device in list(filter(mine, self._accounts)):
+            self.gone(device)
+            self._old.pop(device, None)
+            del self._accounts[device]
+
     def grants(self, now_s: float) -> list[tuple[str, int, int]]:
         """Whom to grant how much now, and the number of the grant; in the order in which they asked."""
         self._expire(now_s)

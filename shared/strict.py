@@ -83,8 +83,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
-        own = {name: plain(getattr(value, name)) for name in _written(kind)}
-        for item in _later(kind):
+        own = {name: plain(getattr(value, name)) for name in _written(kind)}  # type: ignore[arg-type]  # as below
+        for item in _later(kind):  # type: ignore[arg-type]
             if getattr(value, item.name) == item.default:
                 del own[item.name]
         return own | dict(getattr(value, "extra", {}))

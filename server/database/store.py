@@ -490,6 +490,21 @@ rollup_state = Table(
     Column("whole", Boolean, nullable=False),  # all samples have them
 )
 
+ingest_workers = Table(
+    "ingest_workers",  # processes that take in, and until when each may be believed to live
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("until", Float, nullable=False),
+)
+
+ingest_leases = Table(
+    "ingest_leases",  # who takes in the devices of a partition (server.ingest.partitions)
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("holder", String(32), nullable=False),
+    Column("until", Float, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Store:

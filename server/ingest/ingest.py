@@ -71,6 +71,7 @@ class Ingest:
 
     settings: what one device may ask. counts: None = in memory only, with the machine's clock.
     shared: other workers take in the same devices' messages, on the same folder and database.
+    restores: go on at once with what an earlier process left; else `adopt` does it, for some devices.
     crash_point: called with the name of each durable step (CRASH_POINTS here and in server.ingest.arrivals) after it.
     """
 
@@ -82,6 +83,7 @@ class Ingest:
         settings: LimitsSettings | None = None,
         counts: DailyCounts | None = None,
         shared: bool = False,
+        restores: bool = True,
         crash_point: Step = no_step,
     ) -> None:
         self._merge = merge
@@ -91,7 +93,7 @@ class Ingest:
         self._crash_point = crash_point
         self._replies = Replies(self._counts)
         self._unsealer = Unsealer()
-        self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, crash_point=crash_point)
+        self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, restores=restores, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
         self._messages = limits.message_limiter(self._limits)
@@ -119,6 +121,17 @@ class Ingest:
         """A device's connection ended, and all that it sent was handled: what it was granted goes to others."""
         if self.credit is not None:
             self.credit.gone(device)
+
+    def adopt(self, mine: Callable[[str], bool]) -> None:
+        """These devices are this intake's from now on. Raises: OSError."""
+        self._arrivals.restore(mine)
+
+    def release(self, mine: Callable[[str], bool]) -> None:
+        """Leave these devices to another process, and what has arrived of their files. Where no settlement runs."""
+        for device in filter(mine, self._arrivals.devices):
+            self._transfers.leave(device)
+        if self.credit is not None:
+            self.credit.leave(mine)
 
     @property
     def open_transfers(self) -> int:
