@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -38,10 +39,12 @@ from device.identity import identity
 from server.broker import dynsec_rules
 from server.broker import files as broker_files
 from server.broker.child import HOST, BrokerChild, free_port
+from server.config import IngestSection
 from server.database import store as db
 from server.database.store import open_store
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
+from server.ingest import leases
 from shared import atomic
 from shared.clock import SystemClock
 
@@ -236,7 +239,24 @@ def site(plan: Plan, workers: int, *, secure: bool) -> Iterator[Ground]:
         servers = [stack.enter_context(server(folder, "run"))]
         servers += [stack.enter_context(server(folder, "ingest", "--number", str(n))) for n in range(1, workers)]
         assert broker.pid is not None
+        if workers > 1:
+            wait_until_divided(home, workers)
         yield Ground(folder, broker.port, tuple(servers), broker.pid)
+
+
+def wait_until_divided(home: Path, workers: int) -> None:
+    """Each process has its share of the devices."""
+    end_s = time.monotonic() + START_WITHIN_S
+    lease_s = IngestSection().lease_s
+    with closing(open_store(home)) as store:
+        while True:
+            rows = leases.listing(store, now_s=SystemClock().utc_s(), lease_s=lease_s)
+            shares = Counter(row.holder for row in rows)
+            if len(shares) == workers and max(shares.values()) - min(shares.values()) <= 1 and "" not in shares:
+                return
+            if time.monotonic() > end_s:
+                raise RuntimeError(f"The devices are not divided: {dict(shares)}.")
+            time.sleep(0.1)
 
 
 def templates(folder: Path) -> None:

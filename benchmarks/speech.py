@@ -23,9 +23,10 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -97,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         env = sound_card(ending, console)
         made = arms(sorted(os.sched_getaffinity(0)), card=bool(env), looks_per_s=chosen.looks)
         walk(made[0], model, film, env, seconds=WARM_UP_S)
-        walks = in_turn(made, model, film, env, rounds=chosen.rounds, seconds=chosen.seconds, console=console)
+        once = partial(walk, model=model, film=film, env=env, seconds=chosen.seconds)
+        walks = in_turn(made, once, rounds=chosen.rounds, console=console)
     measured = figures(made, walks)
     atomic.write_json(chosen.out, measured)
     console.print(table(measured))
@@ -138,14 +140,7 @@ def arms(cores: Sequence[int], *, card: bool, looks_per_s: float = 4.0) -> list[
 
 
 def in_turn(
-    made: Sequence[Arm],
-    model: Path,
-    film: Path,
-    env: Mapping[str, str],
-    *,
-    rounds: int,
-    seconds: float,
-    console: Console,
+    made: Sequence[Arm], once: Callable[[Arm], Walk], *, rounds: int, console: Console
 ) -> dict[str, list[Walk]]:
     """The sound card's arms `rounds` times, one after the other; the WAV file, beside a card, once."""
     walks: dict[str, list[Walk]] = {arm.name: [] for arm in made}
@@ -153,7 +148,7 @@ def in_turn(
         for arm in made:
             if number == 0 or arm.sink == made[-1].sink:
                 with console.status(f"walk {number + 1}: {arm.name}"):
-                    walks[arm.name].append(walk(arm, model, film, env, seconds=seconds))
+                    walks[arm.name].append(once(arm))
     return walks
 
 

@@ -55,8 +55,10 @@ class IngestSection:
     """Who takes in what devices send."""
 
     shared: bool = False
-    """Several processes take in side by side: `run`, and `waycue-server ingest` beside it. The broker then keeps
-    nothing for a server that is away; devices send it again."""
+    """Several processes take in side by side: `run`, and `waycue-server ingest` beside it, each the devices of its
+    share. The broker then keeps nothing for a server that is away; devices send it again."""
+    lease_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
+    """With `shared`: after so many seconds without a sign of a process the others take its devices over, 1 to 600."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from server.access.service import Access
 from server.admin import storage
 from server.admin.reckoned import Reckoned
 from server.admin.teachable import teachable_to
+from server.broker import dynsec_rules
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import ServerConfig, page_reach, spoken_language
@@ -43,6 +44,7 @@ from server.identity.certificates import Certificates
 from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from server.ingest.ingest import Ingest
+from server.ingest.share import Share
 from server.maintenance import home_lock, readiness
 from server.maintenance.readiness import ServerPlaces, ServerStanding
 from server.privacy import deletion, making_room, retention
@@ -120,10 +122,15 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         stack.callback(web.close)
         if broker is not None:
             _start_access(home, broker, config, stack)
-        authority = broker.certificates.authority if broker else None
-        ingest = worker.open_ingest(home, store, merge, config, clock, authority=authority)
+        enrolled = broker.enrolled if broker else None
+        ingest = worker.open_ingest(home, store, merge, config, clock, enrolled=enrolled)
         stack.callback(ingest.close)
-        link = _link(config, broker, ingest, merge, offers)
+        share = worker.open_share(dynsec_rules.SERVER, ingest, store, config, clock, enrolled)
+        link = _link(config, broker, ingest, share, offers, merge.put_status)
+        if share is not None:
+            share.link = link
+            share.start()
+            stack.callback(share.stop)
         link.start()
         stack.callback(link.stop)
         ear = _ear(home, Knowing(store, dataset, registry.champion_bundle), config, clock)
@@ -254,10 +261,17 @@ def _start_access(home: Path, broker: SecuredBroker, config: ServerConfig, stack
 
 
 def _link(
-    config: ServerConfig, broker: SecuredBroker | None, ingest: Ingest, merge: Merge, offers: Offers
+    config: ServerConfig,
+    broker: SecuredBroker | None,
+    ingest: Ingest,
+    share: Share | None,
+    offers: Offers,
+    put_status: Callable[[str, Status], None],
 ) -> ServerLink:
     def on_status(device: str, status: Status) -> None:
-        merge.put_status(device, status)
+        put_status(device, status)
+        if share is not None:
+            share.met(device)
         if not status.online:
             ingest.left(device)
         offer = offers.greet(device, online=status.online)
@@ -277,9 +291,8 @@ def _link(
         persistent=not config.ingest.shared,
     )
     ports = Ports(
-        ingest.handle,
+        ingest.handle if share is None else share.handle,
         handlers,
-        settle=ingest.settle,
         settling=ingest.settling,
         waits=lambda: ingest.waits,
         on_status=on_status,

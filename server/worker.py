@@ -1,17 +1,18 @@
 """`waycue-server ingest`: one more process that takes in what devices send, beside `waycue-server run`.
 
-Both have the same shared subscription, so that the broker gives each message to one of them. They share the database,
-the dataset and the folder of unfinished files; parts of one transfer may land in both (server.ingest.arrivals,
-server.ingest.coordination). Block requests, offers, certificates, speech and the page stay with `run`.
+The devices are divided between them by leases (server.ingest.share). They share the database, the dataset and the
+folder of unfinished files, of which each touches those of its devices. Block requests, offers, certificates, speech and
+the page stay with `run`.
 
 A worker's session ends with its connection: what the broker had for it is lost with it, and devices ask again. A
-persistent one would keep its share of all messages from everybody while it is away.
+persistent one would keep what another has taken over.
 """
 
 from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,38 +30,55 @@ from server.identity.certificates import Certificates
 from server.identity.sealing_key import SealingKey, finder
 from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
+from server.ingest.leases import Leases
+from server.ingest.share import Share
 from server.maintenance import home_lock
 from shared import atomic, topics
 from shared.clock import Clock
 from shared.ends import ending
 from shared.errors import ConfigError, WaycueError
+from shared.messages import Status
 from shared.notify import READY, STOPPING, notify
 
 NAME = "waycue-worker-{}"
-SHARED_FILTERS = (topics.SHARED_EVENTS, topics.SHARED_TRANSFERS)
-"""What every ingest worker subscribes to, `run` included."""
+WORKER_FILTERS = (topics.STATUS_ALL,)
+"""What a worker subscribes to, beside the topics of its devices: it meets these by their status."""
 
 
 def open_ingest(
-    home: Path, store: Store, merge: Merge, config: ServerConfig, clock: Clock, *, authority: Authority | None
+    home: Path, store: Store, merge: Merge, config: ServerConfig, clock: Clock, *, enrolled: EnrolledDevices | None
 ) -> Ingest:
-    """The intake of a process, as the settings say. authority: None = nobody can be enrolled, and nothing is sealed.
+    """The intake of a process, as the settings say. enrolled: None = nobody can be enrolled, and nothing is sealed.
     Raises: ConfigError, OSError."""
     ingest = Ingest(
-        home / "incoming", merge, settings=config.limits, counts=DailyCounts(clock, store), shared=config.ingest.shared
+        home / "incoming",
+        merge,
+        settings=config.limits,
+        counts=DailyCounts(clock, store),
+        restores=not config.ingest.shared,
     )
-    if not config.ingest.shared:
-        ingest.granting(broker_files.queued_messages(config.broker.files(home)))
-    if authority is None:
+    queue = broker_files.queued_messages(config.broker.files(home))
+    ingest.granting(queue, int if enrolled is None else enrolled.__len__)
+    if enrolled is None:
         return ingest
-    return ingest.opening_with(SealingKey.of(authority).private, others=finder(authority))
+    return ingest.opening_with(SealingKey.of(enrolled.authority).private, others=finder(enrolled.authority))
+
+
+def open_share(
+    name: str, ingest: Ingest, store: Store, config: ServerConfig, clock: Clock, enrolled: EnrolledDevices | None
+) -> Share | None:
+    """The part of the devices that a process takes in; None where it takes in all."""
+    if not config.ingest.shared:
+        return None
+    leases = Leases(store, clock, name, lease_s=config.ingest.lease_s)
+    return Share(ingest, leases, clock, tuple if enrolled is None else enrolled.names)
 
 
 def filters(config: ServerConfig) -> tuple[str, ...]:
-    """What `run` subscribes to: everything, or its share of what workers take in and all that only it can answer."""
+    """What `run` subscribes to: everything, or what only it can answer; the topics of its devices come by its share."""
     if not config.ingest.shared:
         return topics.UP_ALL, topics.STATUS_ALL
-    return *SHARED_FILTERS, topics.WANT_ALL, topics.RENEW_ALL, topics.STATUS_ALL
+    return topics.WANT_ALL, topics.RENEW_ALL, topics.STATUS_ALL
 
 
 def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_file: Path | None = None) -> None:
@@ -84,13 +102,19 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         recover(store, dataset, merge, clock)
         authority = Authority(home, clock=clock) if config.broker.tls else None
         tls = authority.client_context(name) if authority else None
-        ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, authority=authority)))
-        ports = Ports(ingest.handle, settle=ingest.settle, settling=ingest.settling, waits=lambda: ingest.waits)
-        if authority is not None:
-            enrolled = EnrolledDevices(Certificates(store, authority, clock=clock))
+        enrolled = EnrolledDevices(Certificates(store, authority, clock=clock)) if authority else None
+        ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, enrolled=enrolled)))
+        share = open_share(name, ingest, store, config, clock, enrolled)
+        assert share is not None
+        ports = Ports(
+            share.handle, settling=ingest.settling, waits=lambda: ingest.waits, on_status=_meeting(share, ingest)
+        )
+        if enrolled is not None:
             ports = replace(ports, is_enrolled=enrolled.__contains__)
-        link = ServerLink(BrokerSession(host, port, name, tls, SHARED_FILTERS, persistent=False), ports)
+        share.link = link = ServerLink(BrokerSession(host, port, name, tls, WORKER_FILTERS, persistent=False), ports)
         stack.enter_context(ending(stopping.set))
+        share.start()
+        stack.callback(share.stop)
         link.start()
         stack.callback(link.stop)
         stack.callback(notify, STOPPING)
@@ -103,6 +127,17 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
                 atomic.write_bytes(ready_file, f"{name}\n".encode())
         while not stopping.wait(RENEW_EVERY_S):
             _renew(authority, name, tls)
+
+
+def _meeting(share: Share, ingest: Ingest) -> Callable[[str, Status], None]:
+    """What a worker does about a device's status."""
+
+    def on_status(device: str, status: Status) -> None:
+        share.met(device)
+        if not status.online:
+            ingest.left(device)
+
+    return on_status
 
 
 def _renew(authority: Authority | None, name: str, tls: ssl.SSLContext | None) -> None:

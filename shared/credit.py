@@ -13,12 +13,15 @@ Rules that they keep, whatever is lost, repeated or cut:
 4. A device that comes back sends one message, whose answer says whether the receiver grants (`Ack.grants`); if not, it
    sends as ever. If so, it asks once, and again only after a patience that differs from device to device.
 5. Devices that do not know of credit are left room for what they may have on their way.
+6. A device whose every message was answered may send its standing credit without asking: what a chunk costs, where the
+   fleet is so small that all of it together fits the queue beside what is granted. So a chunk now and then costs no
+   round trip. Only who was told of it has it, and what was told is set apart.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,20 +63,34 @@ class Purse:
     number: int = FRESH
     """Of the grant that came last on this connection."""
     draw: float = 0.0
+    standing: int = 0
+    """It may send so much without asking whenever nothing that it sent waits for an answer."""
+    rest: int = 0
+    """What is left of that."""
 
     def available(self, now_s: float) -> int:
         """Units that may be spent now."""
-        if self.mode == "unbounded":
-            return UNBOUNDED
+        return UNBOUNDED if self.mode == "unbounded" else self.held(now_s) + self.rest
+
+    def held(self, now_s: float) -> int:
+        """Units that were granted and may still be spent."""
         return self.units if self.mode == "unknown" or now_s < self.void_at_s else 0
 
     def opened(self, now_s: float) -> Purse:
         """A connection is up: one message may go, whose answer says more."""
-        ask_at_s = now_s + self._patience_s(0)
-        return replace(self, mode="unknown", units=1, wished=0, tries=0, number=FRESH, ask_at_s=ask_at_s)
+        fresh = Purse("unknown", units=1, ask_at_s=now_s + self._patience_s(0), draw=self.draw)
+        return replace(fresh, void_at_s=self.void_at_s)
 
-    def spent(self, units: int) -> Purse:
-        return self if self.mode == "unbounded" else replace(self, units=max(0, self.units - units))
+    def spent(self, units: int, now_s: float) -> Purse:
+        """So much was sent; what was granted goes first."""
+        if self.mode == "unbounded":
+            return self
+        granted = min(units, self.held(now_s))
+        return replace(self, units=self.units - granted, rest=max(0, self.rest - (units - granted)))
+
+    def rested(self) -> Purse:
+        """All that was sent has been answered."""
+        return self if self.rest == self.standing else replace(self, rest=self.standing)
 
     def heard(self, grants: bool, now_s: float) -> Purse:
         """An answer came. grants: whether its sender grants credit."""
@@ -83,16 +100,16 @@ class Purse:
             return self
         return replace(self, mode="credit", units=0, wished=0, tries=0, void_at_s=now_s, ask_at_s=now_s)
 
-    def granted(self, units: int, number: int, now_s: float) -> Purse:
-        """Credit came; 0 = the wish was heard, and the device is in line."""
+    def granted(self, units: int, number: int, now_s: float, *, standing: int = 0) -> Purse:
+        """Credit came; 0 = the wish was heard, and the device is in line. standing: from now on."""
         if self.mode == "unbounded":
             return self
-        units = max(0, min(units, MOST_WISHED))
-        held, wished = self.available(now_s) + units, max(0, self.wished - units)
+        units, standing = max(0, min(units, MOST_WISHED)), max(0, min(standing, MOST_STANDING))
+        held, wished = self.held(now_s) + units, max(0, self.wished - units)
         void_at_s = now_s + KEPT_S if units else self.void_at_s
         ask_at_s = now_s + IN_LINE_S * (1.0 + self.draw) if wished else self.ask_at_s
         kept = replace(self, mode="credit", units=held, void_at_s=void_at_s, wished=wished, ask_at_s=ask_at_s)
-        return replace(kept, tries=0, number=number)
+        return replace(kept, tries=0, number=number, standing=standing, rest=min(self.rest, standing))
 
     def may_ask(self, now_s: float) -> bool:
         """Whether `asked` could say anything now."""
@@ -105,10 +122,12 @@ class Purse:
             return self, None
         if self.mode == "unknown":  # what it sent may be lost: one more
             return self._waiting(now_s, units=1) if needed else self, None
-        held = self.available(now_s)
+        held, there = self.held(now_s), self.available(now_s)
         if not needed:
             return replace(self, units=0, wished=0, tries=0), 0 if held or self.wished else None
-        return (self, None) if needed <= held else (self._asking(needed - held, held, now_s), needed - held)
+        # Half of it is left: who would ask for every unit that it has just spent says nothing else.
+        enough = there >= needed or (there >= LEAST_GRANTED and 2 * there > needed)
+        return (self, None) if enough else (self._asking(needed - there, held, now_s), needed - there)
 
     def _asking(self, wish: int, held: int, now_s: float) -> Purse:
         # Asked in vain: one message may go too, whose answer says whether the receiver still grants.
@@ -134,6 +153,8 @@ GREETINGS = 3  # small messages without credit, of each device that comes back: 
 QUEUE_UNITS = 512  # half of the 64 MiB that Mosquitto keeps for a receiver, and a second's work for a fast server
 LEAST_SHARE = 4  # of the queue: whatever others take, a quarter is granted
 MAX_DEVICES = 20_000
+STANDING_UNITS = 448  # of all devices; beside QUEUE_UNITS, with room for what goes without credit
+MOST_STANDING, LEAST_STANDING = 16, 4  # of one: a chunk and its files, and what is of any use
 
 
 @dataclass(slots=True)
@@ -146,16 +167,20 @@ class _Account:
     wish: int = 0
     strays: int = 0
     old_until_s: float = 0.0
+    knows: bool = False
+    """It has asked on this connection, so it knows of credit."""
+    standing: int = 0
+    """As it was told."""
 
 
 class Ledger:
     """What one receiver has granted. One thread; time is passed in and never steps back.
 
-    queue: how many messages the broker keeps for it
+    queue: how many messages the broker keeps for it. fleet: how many devices there are, heard of or not
     """
 
-    def __init__(self, queue: int) -> None:
-        self.queue = queue
+    def __init__(self, queue: int, fleet: Callable[[], int] = int) -> None:
+        self.queue, self._fleet = queue, fleet
         self.held = 0
         """Units granted to all devices together that have not come."""
         self._accounts: dict[str, _Account] = {}
@@ -163,17 +188,29 @@ class Ledger:
         self._leases: OrderedDict[str, None] = OrderedDict()
         """Devices that hold credit, the one whose lease ends first in front."""
         self._old: OrderedDict[str, None] = OrderedDict()
+        self._told = 0
+        """Standing credit of all devices, as they were told."""
+        self._to_tell: dict[str, None] = {}
+        """Devices whose standing credit is another now."""
 
     @property
     def capacity(self) -> int:
         """The most units that may be granted and not have come."""
-        free = self.queue - GREETINGS * len(self._accounts) - OLD_UNITS * len(self._old)
+        free = self.queue - GREETINGS * len(self._accounts) - OLD_UNITS * len(self._old) - self._told
         return min(max(self.queue // LEAST_SHARE, free), QUEUE_UNITS)
+
+    @property
+    def standing(self) -> int:
+        """What each device may have as standing credit: the same for all, and all of it fits."""
+        devices = max(self._fleet(), len(self._accounts), 1)
+        free = min(STANDING_UNITS, self.queue - QUEUE_UNITS - GREETINGS * devices)
+        own = min(MOST_STANDING, free // devices)
+        return own if own >= LEAST_STANDING else 0
 
     @property
     def waiting(self) -> bool:
         """Whether somebody waits for credit: `grants` is then to be called soon."""
-        return bool(self._line)
+        return bool(self._line or self._to_tell)
 
     def place(self, device: str) -> int | None:
         """The number of its last grant, of a device that waits for its turn; None = it does not wait."""
@@ -184,7 +221,9 @@ class Ledger:
         account = self._account(device)
         covered = min(account.held, units)
         self._take_back(device, account, covered)
-        if covered < units:
+        if account.knows and account.standing != self.standing:
+            self._to_tell[device] = None
+        if covered < units and not account.standing:
             account.strays += 1
             if account.strays > STRAYS:
                 account.old_until_s = now_s + OLD_FOR_S
@@ -194,7 +233,9 @@ class Ledger:
     def wished(self, device: str, units: int, *, held: int, number: int) -> None:
         """A device asks. held: what it can still spend, after the grant of that number; what it sent has come."""
         account = self._account(device)
-        account.strays = 0
+        account.strays, account.knows = 0, True
+        if number == FRESH:  # a new connection: it was told nothing yet
+            self._tell(account, 0)
         if number in (FRESH, account.number):  # else a grant is on its way to it
             self._take_back(device, account, max(0, account.held - held))
         account.wish = min(units, MOST_WISHED)
@@ -208,13 +249,36 @@ class Ledger:
         account = self._accounts.get(device)
         if account is not None:
             self._take_back(device, account, account.held)
-            account.wish = account.strays = 0
+            self._tell(account, 0)
+            self._to_tell.pop(device, None)
+            account.wish, account.strays, account.knows = 0, 0, False
             self._line.pop(device, None)
+
+    def told(self, device: str) -> int:
+        """The standing credit of a device that is told something now."""
+        account = self._accounts[device]
+        self._to_tell.pop(device, None)
+        # Others may still have more than their share: until they are told, this one gets what they leave.
+        free = STANDING_UNITS - (self._told - account.standing)
+        self._tell(account, min(self.standing, free) if account.knows else 0)
+        return account.standing
+
+    def changed(self) -> list[tuple[str, int]]:
+        """Who is to be told of another standing credit, with the number of its last grant. Each once."""
+        found, self._to_tell = self._to_tell, {}
+        return [(device, self._accounts[device].number) for device in found if device not in self._line]
+
+    def leave(self, mine: Callable[[str], bool]) -> None:
+        """These devices send to another receiver from now on."""
+        for device in list(filter(mine, self._accounts)):
+            self.gone(device)
+            self._old.pop(device, None)
+            del self._accounts[device]
 
     def grants(self, now_s: float) -> list[tuple[str, int, int]]:
         """Whom to grant how much now, and the number of the grant; in the order in which they asked."""
         self._expire(now_s)
-        if not self._line:
+        if not self._line or self.held >= self.capacity:
             return []
         granted: list[tuple[str, int, int]] = []
         share = self._share()
@@ -241,7 +305,7 @@ class Ledger:
             yield device
 
     def _share(self) -> int:
-        active = len(self._line.keys() | self._leases.keys())
+        active = max(len(self._line), len(self._leases))  # who is in both counts once, and a union of thousands is slow
         return max(1, min(MOST_GRANTED, max(LEAST_GRANTED, self.capacity // max(1, active)), self.capacity))
 
     def _grant(self, device: str, account: _Account, units: int, now_s: float) -> None:
@@ -257,6 +321,10 @@ class Ledger:
         self.held -= units
         if not account.held:
             self._leases.pop(device, None)
+
+    def _tell(self, account: _Account, units: int) -> None:
+        self._told += units - account.standing
+        account.standing = units
 
     def _expire(self, now_s: float) -> None:
         while self._leases and self._accounts[first := next(iter(self._leases))].lease_s <= now_s:
@@ -274,5 +342,7 @@ class Ledger:
         return account
 
     def _drop_idle(self) -> None:
-        busy = self._leases.keys() | self._line.keys() | self._old.keys()
-        self._accounts = {device: account for device, account in self._accounts.items() if device in busy}
+        busy = self._leases.keys() | self._line.keys() | self._old.keys() | self._to_tell.keys()
+        self._accounts = {
+            device: account for device, account in self._accounts.items() if device in busy or account.standing
+        }

@@ -241,6 +241,8 @@ class CreditGrant:
     """The device may send so much more: 1 for a message, and 1 for each further 64 KiB in it."""
     number: Count
     """Counts the grants to this device."""
+    standing: Count = field(default=0, metadata=strict.LATER)
+    """From now on the device may send so much without asking, whenever all that it sent was answered."""
 
 
 @dataclass(frozen=True, slots=True)

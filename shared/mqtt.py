@@ -16,7 +16,7 @@ import contextlib
 import select
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from shared.errors import Unreachable
 
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5.0
+FILTERS_AT_ONCE = 300  # at 60 bytes each: 18 KB
 REJECTIONS = ("Client identifier not valid", "Bad user name or password", "Not authorized", "Banned")
 
 
@@ -138,6 +139,9 @@ class MqttClient:
         self._settings = settings
         self._on_event = on_event
         self._last_socket: Any = None
+        self._more: dict[str, None] = {}
+        """Filters beside those of the settings."""
+        self._listen_mid: int | None = None
         self._publish_properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=settings.expiry_s)
         self._client = self._new_client()
 
@@ -227,6 +231,19 @@ class MqttClient:
         sent = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
+    def hear(self, filters: Sequence[str]) -> None:
+        """Subscribe to these too, now and on each later connection; of what is retained nothing comes. Any thread."""
+        self._more |= dict.fromkeys(filters)
+        for some in _pieces(filters):
+            self._client.subscribe([(one, _subscribe_options(Subscription(one, retained=False))) for one in some])
+
+    def unhear(self, filters: Sequence[str]) -> None:
+        """End these subscriptions. Any thread."""
+        for one in filters:
+            self._more.pop(one, None)
+        for some in _pieces(filters):
+            self._client.unsubscribe(list(some))
+
     def ack(self, message: MessageReceived) -> None:
         """Acknowledge a message of the present connection (`manual_ack`)."""
         self._client.ack(message.mid, message.qos)
@@ -283,12 +300,16 @@ class MqttClient:
         )
         self._on_event(ConnectAccepted(max_packet_bytes, receive_maximum))
         if self._settings.listen:  # who only speaks has nothing to wait for
-            client.subscribe([(wanted.topic, _subscribe_options(wanted)) for wanted in self._settings.listen])
+            wanted = [(one.topic, _subscribe_options(one)) for one in self._settings.listen]
+            _, self._listen_mid = client.subscribe(wanted)
+        self.hear(list(self._more))
 
     def _subscribed(
-        self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
+        self, _client: paho.Client, _data: Any, mid: int, reasons: list[ReasonCode], _props: Properties | None
     ) -> None:
         refused = any(reason.is_failure for reason in reasons)
+        if mid != self._listen_mid and not refused:
+            return  # of `hear`
         self._on_event(SubscribeRefused(tuple(map(str, reasons))) if refused else Subscribed())
 
     def _disconnected(
@@ -308,6 +329,11 @@ class MqttClient:
         except UnicodeDecodeError:
             topic = ""
         self._on_event(MessageReceived(topic, bytes(message.payload), message.qos, message.mid))
+
+
+def _pieces(filters: Sequence[str]) -> Iterator[Sequence[str]]:
+    """So few at a time that the packet is small."""
+    return (filters[at : at + FILTERS_AT_ONCE] for at in range(0, len(filters), FILTERS_AT_ONCE))
 
 
 def _drop_waiting(client: paho.Client, _data: Any) -> None:

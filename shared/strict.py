@@ -41,6 +41,8 @@ LATER = {"later": True}
 """Metadata of a field that came after version 0.1.0: it is written only where it differs from its default, so that what
 older code wrote is written back to the same bytes."""
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
 T = TypeVar("T")
 
 
@@ -75,17 +77,28 @@ def read(kind: type[T], value: Any) -> T:
 
 def plain(value: Any) -> Any:
     """A dataclass, or anything in one, as plain JSON values; `extra` is spread out again."""
+    kind = type(value)
+    if kind in _SCALARS:  # most of what there is, and the questions below are slow
+        return value
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
-        own = {item.name: plain(getattr(value, item.name)) for item in fields(value) if _is_written(item, value)}
+        own = {name: plain(getattr(value, name)) for name in _written(kind)}  # type: ignore[arg-type]  # as below
+        for item in _later(kind):  # type: ignore[arg-type]
+            if getattr(value, item.name) == item.default:
+                del own[item.name]
         return own | dict(getattr(value, "extra", {}))
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _is_written(item: Field[Any], value: Any) -> bool:
-    later = "later" in item.metadata and getattr(value, item.name) == item.default
-    return item.name != "extra" and not later
+@cache
+def _written(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind) if item.name != "extra")
+
+
+@cache
+def _later(kind: type[Any]) -> tuple[Field[Any], ...]:
+    return tuple(item for item in fields(kind) if "later" in item.metadata and item.name != "extra")
 
 
 def check_depth(value: Any, name: str, *, most: int = MAX_DEPTH) -> None:

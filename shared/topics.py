@@ -81,6 +81,11 @@ def subtrees(sender: Side, device: str = "+") -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{ROOT}/{device}/{head}{'/#' if tail else ''}" for head, _, tail in own))
 
 
+def intake(device: str) -> tuple[str, ...]:
+    """Subscription filters: what a device sends to be taken in."""
+    return EVENT.of(device), CREDIT.of(device), PART.of(device, "+", "+")
+
+
 def down(device: str) -> str:
     """Subscription filter: everything meant for one device."""
     (only,) = subtrees(Side.SERVER, device)
@@ -88,9 +93,7 @@ def down(device: str) -> str:
 
 
 STATUS_ALL, UP_ALL = subtrees(Side.DEVICE)
-# What several ingest workers take in turns, and what then stays with the one server that answers it.
-SHARED = "$share/waycue"
-SHARED_EVENTS, SHARED_TRANSFERS = f"{SHARED}/{EVENT.all_devices}", f"{SHARED}/{PART.all_devices}"
+# What only `run` answers, where several processes take in.
 WANT_ALL, RENEW_ALL = WANT.all_devices, RENEW.all_devices
 
 

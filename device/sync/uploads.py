@@ -190,7 +190,7 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
         case Claimed(items=items):
             state = _add(state, items)
         case Granted(grant=grant):
-            state = replace(state, heard_s=now_s, purse=state.purse.granted(grant.units, grant.number, now_s))
+            state = replace(state, heard_s=now_s, purse=_granted(state.purse, grant, now_s))
         case Answered(name=name, ack=ack):
             purse = state.purse.heard(ack.grants, now_s)
             before = state = replace(state, heard_s=now_s, purse=purse, containers=ack.containers)
@@ -207,12 +207,16 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             assert_never(event)
     state, dropped = _drop_containers(state)
     state, over = _remove_finished(state)
-    state = _spend(state, actions)
+    state = _rested(_spend(state, actions, now_s))
     state, begun = _begin(state, now_s)
     state, more = _fill(state, now_s)
     state = _paced(state, gained, now_s)
     state, wish = _ask_credit(state, now_s)
     return state, [*actions, *dropped, *over, *begun, *more, *wish]
+
+
+def _granted(purse: Purse, grant: CreditGrant, now_s: float) -> Purse:
+    return purse.granted(grant.units, grant.number, now_s, standing=grant.standing)
 
 
 def _advance_all(
@@ -329,9 +333,16 @@ def _cost(action: UploadsAction) -> int:
     return 0
 
 
-def _spend(state: Uploads, actions: Iterable[UploadsAction]) -> Uploads:
+def _spend(state: Uploads, actions: Iterable[UploadsAction], now_s: float) -> Uploads:
     units = sum(map(_cost, actions))
-    return replace(state, purse=state.purse.spent(units)) if units else state
+    return replace(state, purse=state.purse.spent(units, now_s)) if units else state
+
+
+def _rested(state: Uploads) -> Uploads:
+    """Where nothing that was sent waits for an answer, there is the whole standing credit again."""
+    if state.purse.rest == state.purse.standing or any(upload.machine.online for upload in state.active):
+        return state
+    return replace(state, purse=state.purse.rested())
 
 
 def _begin(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
@@ -344,7 +355,7 @@ def _begin(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
             active[at], said = _advance(upload, Online(state.part_bytes), now_s)
             actions += said
             credit -= sum(map(_cost, said))
-    return _spend(replace(state, active=tuple(active)), actions), actions
+    return _spend(replace(state, active=tuple(active)), actions, now_s), actions
 
 
 def _first_cost(upload: Upload) -> int:
@@ -379,7 +390,7 @@ def _fill(state: Uploads, now_s: float, *, windows: int = 1) -> tuple[Uploads, l
             room_bytes -= after.flying_bytes - before.flying_bytes
             alone = min(alone, max(0, room_bytes))
     sent = replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions))
-    return _spend(sent, actions), actions
+    return _spend(sent, actions, now_s), actions
 
 
 def _alone(state: Uploads, room_bytes: int) -> int:
@@ -405,4 +416,4 @@ def _ask_credit(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsActi
     _, more = _fill(free, now_s, windows=2)
     purse, units = state.purse.asked(sum(map(_cost, (*begun, *more))), now_s)
     state = replace(state, purse=purse)
-    return state, [] if units is None else [AskCredit(CreditWish(units, purse.available(now_s), purse.number))]
+    return state, [] if units is None else [AskCredit(CreditWish(units, purse.held(now_s), purse.number))]

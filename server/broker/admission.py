@@ -70,17 +70,30 @@ class EnrolledDevices:
     """The devices that may come in now, for whoever handles their messages. Any thread may ask."""
 
     def __init__(self, certificates: Certificates) -> None:
+        self.authority = certificates.authority
+        """Of this server."""
         self._certificates = certificates
         self._names: frozenset[str] = frozenset()
         self._read_at_s: float | None = None
 
+    def __len__(self) -> int:
+        """How many there were at the last look."""
+        return len(self._names)
+
     def __contains__(self, device: str) -> bool:
         """Raises: sqlalchemy's errors where the database cannot be read."""
+        self._look(EVERY_S if device in self._names else SOON_S)
+        return device in self._names
+
+    def names(self) -> frozenset[str]:
+        """All of them. Raises: as `in`."""
+        self._look(EVERY_S)
+        return self._names
+
+    def _look(self, good_for_s: float) -> None:
         now_s = self._certificates.clock.monotonic_s()
-        good_for_s = EVERY_S if device in self._names else SOON_S
         if self._read_at_s is None or now_s - self._read_at_s > good_for_s:
             self._names, self._read_at_s = self._certificates.admitted(), now_s
-        return device in self._names
 
 
 class AccessSync:

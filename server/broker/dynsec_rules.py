@@ -23,7 +23,6 @@ from shared.topics import Side
 
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"
-SHARED_GROUP = "waycue"
 CONTROLLER = "waycue-admin"
 """Common name of the certificate that may change the rules, and nothing else."""
 CONTROLLER_ROLE = "controller"
@@ -74,13 +73,12 @@ def device_rights(device: str) -> frozenset[Right]:
 
 
 def server_rights() -> frozenset[Right]:
-    """Reads every device, also as one of several on a shared subscription, and answers. It may clear a status."""
+    """Reads every device, all or some at a time, and answers. It may clear a status."""
     reads, writes = topics.subtrees(Side.DEVICE), topics.subtrees(Side.SERVER)
     return frozenset(
         {
             *(Right(RECEIVE, topic) for topic in reads),
             *(Right(SUBSCRIBE, topic) for topic in reads),
-            *(Right(SUBSCRIBE, f"$share/{SHARED_GROUP}/{topic}") for topic in reads),
             *(Right(SEND, topic) for topic in writes),
             Right(SEND, topics.STATUS_ALL),
         }

@@ -20,7 +20,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,6 +114,13 @@ class _Ran:
     """The settlement under way has run."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Something to be done on the worker's thread."""
+
+    work: Callable[[], list[Reply]]
+
+
 class ServerLink:
     """The server's connection."""
 
@@ -128,7 +135,9 @@ class ServerLink:
         self._unreadable: set[str] = set()
         """Devices whose status could not be read: logged once each."""
         self._session = 0
-        self._inbox: queue.SimpleQueue[_Inbound | _Ran | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Inbound | _Ran | _Asked | None] = queue.SimpleQueue()
+        self._asked: list[_Asked] = []
+        """Waits for the end of a settlement."""
         self._settling = ThreadPoolExecutor(1, thread_name_prefix="server link settling")
         self._handled: list[_Inbound] = []
         """Not in a settlement yet."""
@@ -167,6 +176,18 @@ class ServerLink:
         if not self.ready.is_set():
             return False
         return self._client.publish(topic, payload, qos=qos, retain=retain)
+
+    def do(self, work: Callable[[], list[Reply]]) -> None:
+        """Have something done on the worker's thread, while no settlement runs; what it returns is sent. Any thread."""
+        self._inbox.put(_Asked(work))
+
+    def hear(self, filters: Sequence[str]) -> None:
+        """Subscribe to these too, from now on. Any thread."""
+        self._client.hear(filters)
+
+    def unhear(self, filters: Sequence[str]) -> None:
+        """End these subscriptions. Any thread."""
+        self._client.unhear(filters)
 
     # paho's thread
 
@@ -215,17 +236,25 @@ class ServerLink:
             if self._under_way is None and (self._handled or not batch) and (ended or self._gathered_in_s() <= 0):
                 self._settle()
 
-    def _take(self, batch: list[_Inbound | _Ran | None], *, ended: bool) -> None:
+    def _take(self, batch: list[_Inbound | _Ran | _Asked | None], *, ended: bool) -> None:
         if any(isinstance(one, _Ran) for one in batch):
             self._finish_settlement()
         if not ended:  # what comes after the end stays with the broker
             self._handle([one for one in batch if isinstance(one, _Inbound)])
+        self._do([one for one in batch if isinstance(one, _Asked)])
+
+    def _do(self, more: list[_Asked]) -> None:
+        self._asked += more
+        if self._under_way is None:
+            asked, self._asked = self._asked, []
+            for one in asked:
+                self._send(self._guarded(one.work))
 
     def _gathered_in_s(self) -> float:
         """How long messages are gathered still before the next settlement."""
         return 0.0 if self._ports.settling is None else self._begun_s + GATHER_S - time.monotonic()
 
-    def _next_batch(self) -> list[_Inbound | _Ran | None]:
+    def _next_batch(self) -> list[_Inbound | _Ran | _Asked | None]:
         """What came, at least one; nothing where something is to be settled again first."""
         timeout_s = None
         if self._under_way is None:

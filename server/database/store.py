@@ -380,6 +380,21 @@ stored_bytes = Table(
     Column("size_bytes", BigInteger, nullable=False),
 )
 
+ingest_workers = Table(
+    "ingest_workers",  # processes that take in, and until when each may be believed to live
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("until", Float, nullable=False),
+)
+
+ingest_leases = Table(
+    "ingest_leases",  # who takes in the devices of a partition (server.ingest.partitions)
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("holder", String(32), nullable=False),
+    Column("until", Float, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Store:

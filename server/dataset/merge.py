@@ -43,7 +43,7 @@ from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
 from server.dataset.groups import SplitBy, group_of
 from server.dataset.lookup import BatchFacts, Key
-from server.dataset.sample_row import Split, to_dict
+from server.dataset.sample_row import SampleRow, Split, to_dict
 from shared import atomic, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
@@ -423,17 +423,11 @@ class _Batch:
         return None if named[part.kind] == part.sha256 else f"its record names a {part.kind} with other bytes"
 
     def _compose(self) -> None:
-        chunks = dict.fromkeys((key[0], self._known.chunk_of(key)) for key in self._changed)
-        rows = []
-        for device, chunk_id in chunks:
-            record = self._known.chunk((device, chunk_id)) if chunk_id else None
-            if record is None:
-                continue
-            key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
+        found, rows = self._changed_chunks(), []
+        self._look_up_splits({record.walk_id for _, record in found})
+        for device, record in found:
+            key, current = (device, record.chunk_id), self._current(record.chunk_id)
             paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record)
-            if current is not None and current.correction_id in self._undecided:
-                decided: dict[str, Any] = {"reviewed": False, "rejected": False, "was_correct": None}
-                current = replace(current, **decided, ground_truth="", doubt_score=0.0)
             row = compose(record, paths, heard, current=current, split=split)
             if row is not None and row != current:
                 rows.append(row)
@@ -441,6 +435,25 @@ class _Batch:
             self._append(self._dataset.log, map(to_dict, rows))
             self._step("merge:rows_written")
             row_log.insert_rows(self.connection, rows, known=self._known.samples, now_s=self._now_s, logged=True)
+
+    def _changed_chunks(self) -> list[tuple[str, ChunkRecord]]:
+        """(device, record) of every chunk that something of this batch is about."""
+        owners = ((key[0], self._known.chunk_of(key)) for key in self._changed)
+        chunks = dict.fromkeys((device, own) for device, own in owners if own)
+        records = ((device, self._known.chunk((device, own))) for device, own in chunks)
+        return [(device, record) for device, record in records if record is not None]
+
+    def _current(self, chunk_id: str) -> SampleRow | None:
+        """A sample's row, without what was decided by words that were erased."""
+        current = self._known.samples.get(chunk_id)
+        if current is None or current.correction_id not in self._undecided:
+            return current
+        decided: dict[str, Any] = {"reviewed": False, "rejected": False, "was_correct": None}
+        return replace(current, **decided, ground_truth="", doubt_score=0.0)
+
+    def _look_up_splits(self, walk_ids: set[str]) -> None:
+        if unknown := walk_ids - self.walks.keys():
+            self.walks |= row_log.splits_of(self.connection, unknown)
 
     def _split(self, record: ChunkRecord) -> Split:
         walk_id = record.walk_id

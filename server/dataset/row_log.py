@@ -144,6 +144,13 @@ def current(connection: Connection, sample_id: str) -> SampleRow | None:
     return None if body is None else sample_row.from_dict(body, where=f"sample {sample_id}")
 
 
+def splits_of(connection: Connection, walk_ids: Iterable[str]) -> dict[str, Split]:
+    """Walk id → its side, of those that are known: in one statement, where a batch brings many."""
+    table = db.walks
+    found = connection.execute(select(table.c.walk_id, table.c.split).where(table.c.walk_id.in_(list(walk_ids))))
+    return dict(found.all())
+
+
 def split_of(connection: Connection, walk_id: str, *, now_s: float, group: WalkGroup = ALONE) -> Split:
     """train, held_out or golden: drawn when a walk first arrives, and kept until a person decides otherwise.
 

@@ -241,21 +241,34 @@ class Arrival:
 
 
 class Arrivals:
-    """All arrivals of all devices. One thread. Opens what an earlier process left. Raises: OSError.
+    """All arrivals of all devices. One thread. Raises: OSError.
 
     shared: other processes work on the same folder: every file is announced there, and unknown ones are looked up
+    restores: go on at once with what an earlier process left; else `restore` does it, device by device
     """
 
-    def __init__(self, folder: Path, *, clock: Clock, shared: bool = False, crash_point: Step = no_step) -> None:
+    def __init__(
+        self, folder: Path, *, clock: Clock, shared: bool = False, restores: bool = True, crash_point: Step = no_step
+    ) -> None:
         self.folder, self.clock, self.shared = folder, clock, shared
         self._crash_point = crash_point
         self._open: dict[str, dict[str, Arrival]] = {}  # device → name → arrival
         self._uses = 0
         self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="arrivals-sync")
         atomic.make_dirs(folder)
-        for device in sorted(folder.iterdir()):
-            if device.is_dir() and topics.DEVICE_NAME.match(device.name):
+        if restores:
+            self.restore(lambda _device: True)
+
+    def restore(self, mine: Callable[[str], bool]) -> None:
+        """Go on with what an earlier process, or another, left of these devices. Raises: OSError."""
+        for device in sorted(self.folder.iterdir()):
+            if topics.DEVICE_NAME.match(device.name) and mine(device.name) and device.is_dir():
                 self._restore(device)
+
+    @property
+    def devices(self) -> list[str]:
+        """Those with files on their way."""
+        return list(self._open)
 
     def __len__(self) -> int:
         return sum(map(len, self._open.values()))

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -73,6 +73,7 @@ class Ingest:
 
     settings: what one device may ask. counts: None = in memory only, with the machine's clock.
     shared: other workers take in the same devices' messages, on the same folder and database.
+    restores: go on at once with what an earlier process left; else `adopt` does it, for some devices.
     crash_point: called with the name of each durable step (CRASH_POINTS here and in server.ingest.arrivals) after it.
     """
 
@@ -84,6 +85,7 @@ class Ingest:
         settings: LimitsSettings | None = None,
         counts: DailyCounts | None = None,
         shared: bool = False,
+        restores: bool = True,
         crash_point: Step = no_step,
     ) -> None:
         self._merge = merge
@@ -93,7 +95,7 @@ class Ingest:
         self._crash_point = crash_point
         self._replies = Replies(self._counts)
         self._unsealer = Unsealer()
-        self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, crash_point=crash_point)
+        self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, restores=restores, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
         self._messages = limits.message_limiter(self._limits)
@@ -104,8 +106,6 @@ class Ingest:
         self._records: list[RecordCame] = []
         self.credit: Ledger | None = None
         """What devices may send; None = whatever they like."""
-        self._asked: dict[str, None] = {}
-        """Who asked for credit in this batch."""
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
 
@@ -114,10 +114,11 @@ class Ingest:
         self._unsealer.key, self._unsealer.find = key, others
         return self
 
-    def granting(self, queue: int) -> Self:
+    def granting(self, queue: int, fleet: Callable[[], int] = int) -> Self:
         """This intake, which from now on grants credit and says that it takes containers. queue: how many messages the
-        broker keeps for it. Only for one that gets all messages of a device, in their order."""
-        self.credit = Ledger(queue)
+        broker keeps for it. fleet: how many devices may come. Only for one that gets all messages of a device, in their
+        order."""
+        self.credit = Ledger(queue, fleet)
         self._replies.grants = self._replies.containers = True
         return self
 
@@ -125,6 +126,17 @@ class Ingest:
         """A device's connection ended, and all that it sent was handled: what it was granted goes to others."""
         if self.credit is not None:
             self.credit.gone(device)
+
+    def adopt(self, mine: Callable[[str], bool]) -> None:
+        """These devices are this intake's from now on. Raises: OSError."""
+        self._arrivals.restore(mine)
+
+    def release(self, mine: Callable[[str], bool]) -> None:
+        """Leave these devices to another process, and what has arrived of their files. Where no settlement runs."""
+        for device in filter(mine, self._arrivals.devices):
+            self._transfers.leave(device)
+        if self.credit is not None:
+            self.credit.leave(mine)
 
     @property
     def open_transfers(self) -> int:
@@ -217,26 +229,29 @@ class Ingest:
                     replies += self._transfers.not_merged(one)
         return replies
 
-    def _grants(self) -> list[Reply]:
-        """What is granted now; who asked and must wait is told so, and does not ask again."""
-        asked, self._asked = self._asked, {}
+    def _grants(self, asked: str = "") -> list[Reply]:
+        """What is granted now. asked: who has just asked is told so where it must wait, and does not ask again."""
         if self.credit is None:
             return []
-        granted = self.credit.grants(self._clock.monotonic_s())
-        for device in asked.keys() - {device for device, *_ in granted}:
-            if (number := self.credit.place(device)) is not None:
-                granted.append((device, 0, number))
-        return [(topics.grant(device), messages.encode(CreditGrant(*grant))) for device, *grant in granted]
+        ledger = self.credit
+        granted = ledger.grants(self._clock.monotonic_s())
+        if asked and (number := ledger.place(asked)) is not None and asked not in {device for device, *_ in granted}:
+            granted.append((asked, 0, number))
+        granted += [(device, 0, number) for device, number in ledger.changed()]
+        return [
+            (topics.grant(device), messages.encode(CreditGrant(units, number, ledger.told(device))))
+            for device, units, number in granted
+        ]
 
     def _wished(self, device: str, payload: bytes) -> list[Reply]:
         try:
             wish = messages.decode(CreditWish, payload)
         except MessageError:
             return self._replies.ignored(device)
-        if self.credit is not None:
-            self._asked[device] = None
-            self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
-        return []
+        if self.credit is None:
+            return []
+        self.credit.wished(device, wish.units, held=wish.held, number=wish.number)
+        return self._grants(device)
 
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not topics.DEVICE_NAME.match(device):

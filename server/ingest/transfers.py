@@ -257,6 +257,11 @@ class Transfers:
         for arrival in [one for one in self._arrivals.of(device) if one.begin.record_id in record_ids]:
             self._drop(arrival)
 
+    def leave(self, device: str) -> None:
+        """Another process goes on with what has arrived of its files."""
+        for arrival in list(self._arrivals.of(device)):
+            self._forget(arrival)
+
     def end_batch(self) -> None:
         """Delete files of which nothing came for long."""
         self._answered_unknown.clear()

@@ -34,6 +34,9 @@ _AT_ONCE = 2000  # moments that are put behind it in one transaction: about 50 m
 EVERY_S = 60.0
 MOST_CONFIRMED = 2000
 _MOST_KEPT = 20_000  # descriptors of 192 numbers: 15 MB
+MOST_READ = (
+    500  # pictures in one round, at 5 ms each: a fleet that comes home brings thousands, and needs the processor
+)
 
 
 class Ranking:
@@ -45,12 +48,15 @@ class Ranking:
         self._descriptors: dict[str, Descriptor | None] = {}
         self._looks: dict[str, int] = {}
         """Difference hashes of the pictures that were read."""
+        self._may_read = MOST_READ
+        """Pictures in this round. A moment whose picture is read later stands until then as one of its own."""
 
     def refresh(self) -> bool:
         """Order the queue anew where anything changed since; whether it did. Raises: OSError."""
         state = self._state()
         if state == self._seen:
             return False
+        self._may_read = MOST_READ
         waiting, judged = decisions.listing(self._store, limit=WINDOW), self._judged()
         received = self._captured([row.sample_id for row in waiting])
         candidates = [self._candidate(row, received.get(row.sample_id, row.timestamp)) for row in waiting]
@@ -59,7 +65,7 @@ class Ranking:
         self._write_looks([*waiting, *judged])
         if len(waiting) == WINDOW:
             self._put_behind(seen_at=state[1])
-        self._seen = state
+        self._seen = state if self._may_read > 0 else None
         return True
 
     def _state(self) -> tuple[int, float]:
@@ -116,8 +122,11 @@ class Ranking:
         return Confirmed(np.stack([own for own, _ in pairs]), np.array([wrong for _, wrong in pairs]))
 
     def _descriptor(self, row: SampleRow) -> Descriptor | None:
-        """Each picture is read once."""
+        """Each picture is read once; None too where this round has read enough."""
         if row.frame_path not in self._descriptors:
+            if self._may_read <= 0:
+                return None
+            self._may_read -= 1
             if len(self._descriptors) >= _MOST_KEPT:
                 self._descriptors.clear()
                 self._looks.clear()

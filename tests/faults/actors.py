@@ -36,12 +36,14 @@ from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
+from server.ingest.leases import Leases
 from server.ingest.limits import LimitsSettings
+from server.ingest.share import Share
 from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.signing import FOLDER as RELEASE_FOLDER
 from server.releases.signing import Release
-from server.worker import NAME, SHARED_FILTERS
+from server.worker import NAME
 from shared import bundle, topics
 from shared.clock import Clock, SystemClock
 from shared.errors import MessageError
@@ -58,6 +60,7 @@ BAD_SUFFIX = "-bad"
 PROBATION_LOOKS = 3
 FRAMES = 4
 """So many functions name a call that a process dies at."""
+LEASE_S = 2.0
 FREE_MB = 32  # the disks of these tests are small
 _log = logging.getLogger(__name__)
 
@@ -140,7 +143,7 @@ class ServerOrders:
     host: str
     port: int
     worker: int = 0
-    """Several at once share one subscription."""
+    """Several at once divide the devices between them."""
     shared: bool = False
     fate: Fate = Fate()
 
@@ -149,8 +152,13 @@ class ServerOrders:
         """As server.worker has it."""
         if not self.shared:
             return topics.UP_ALL, topics.STATUS_ALL
-        rest = (topics.WANT_ALL, topics.RENEW_ALL, topics.STATUS_ALL) if self.worker == 0 else ()
-        return *SHARED_FILTERS, *rest
+        rest = (topics.WANT_ALL, topics.RENEW_ALL) if self.worker == 0 else ()
+        return *rest, topics.STATUS_ALL
+
+    @property
+    def name(self) -> str:
+        """At the broker, and of its leases."""
+        return NAME.format(self.worker) if self.worker else "waycue-server"
 
 
 def device_life(orders: DeviceOrders, ready: Path) -> None:
@@ -373,13 +381,18 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
         merge,
         counts=DailyCounts(clock, store),
         settings=LimitsSettings(free_mb=FREE_MB),
-        shared=orders.shared,
+        restores=not orders.shared,
         crash_point=killer,
     ).opening_with(SEALING_KEY)
-    if not orders.shared:
-        ingest.granting(LEAST_QUEUED)
+    ingest.granting(LEAST_QUEUED)
+    own = Leases(store, SystemClock(), orders.name, lease_s=LEASE_S)  # of one machine, whose clock they all have
+    share = Share(ingest, own, clock) if orders.shared else None
 
     def on_status(device: str, status: Status) -> None:
+        if share is not None:
+            share.met(device)
+        if orders.worker:
+            return
         merge.put_status(device, status)
         offer = push.offer_for(device) if status.online else None
         if offer is not None:
@@ -387,21 +400,19 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
 
     link = ServerLink(
         BrokerSession(
-            orders.host,
-            orders.port,
-            NAME.format(orders.worker) if orders.worker else "waycue-server",
-            filters=tuple(orders.listen),
-            persistent=not orders.shared,
+            orders.host, orders.port, orders.name, filters=tuple(orders.listen), persistent=not orders.shared
         ),
         Ports(
-            ingest.handle,
+            ingest.handle if share is None else share.handle,
             {"want": push.blocks.handle},
-            settle=ingest.settle,
             settling=ingest.settling,
             waits=lambda: ingest.waits,
-            on_status=on_status if orders.worker == 0 else lambda _device, _status: None,
+            on_status=on_status,
         ),
     )
+    if share is not None:
+        share.link = link
+        share.start()
     link.start()
     try:
         if _ready(link, stop):
@@ -411,6 +422,8 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
                 _offer(push, link)
     finally:
         link.stop()
+        if share is not None:
+            share.stop()
         ingest.close()
         store.close()
 

@@ -62,7 +62,7 @@ class Plan:
     seed: int = 1
     updates: bool = True
     workers: bool = True
-    """Two ingest workers on one shared subscription, instead of one server alone."""
+    """Two processes that take in, each its share of the devices, instead of one server alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -37,7 +37,7 @@ from device.sync.uploads import (
 from server.ingest.ingest import Ingest
 from shared import credit, messages, topics
 from shared.link_speed import LinkSpeed, paced_part_bytes, window_bytes, window_parts, wire_bytes
-from shared.messages import PART_KINDS, Ack, CreditGrant, Envelope
+from shared.messages import PART_KINDS, Ack, CreditGrant, CreditWish, Envelope
 from shared.transfer import Offline, Online, Ranges, SenderTick
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
@@ -441,3 +441,32 @@ def test_a_file_that_cannot_be_read_is_given_up_alone(memory_path: Path) -> None
         world.finish()
         assert [failure.reason for failure in world.box.failures()] == ["clip: it cannot be read on the device"]
         assert len(world.depot.entries) == 3
+
+
+def test_a_wish_is_granted_at_once_and_not_with_the_next_settlement(memory_path: Path) -> None:
+    with Wire(memory_path, queue=4000) as world:
+        wish = messages.encode(CreditWish(11))
+        ((topic, payload),) = world.ingest.handle(DEVICE, ["up", "credit"], wish)
+        assert topic == topics.grant(DEVICE)
+        assert messages.decode(CreditGrant, payload) == CreditGrant(11, 1, standing=credit.MOST_STANDING)
+        assert messages.to_dict(CreditGrant(11, 1)) == {"units": 11, "number": 1}  # as before, where there is none
+
+
+def test_a_quiet_device_that_was_told_of_its_standing_credit_asks_no_more(memory_path: Path) -> None:
+    with Wire(memory_path, queue=4000) as world:
+        world.seal(spoken=False)
+        world.decide(Online(64 * 1024))
+        world.claim()
+        world.finish()
+        for _ in range(3):
+            world.pass_time(60.0)
+            world.seal(spoken=False)
+            world.do("tick", random.Random(0))
+            assert [topic for topic, _ in world.up if topic.endswith("/credit")] == []
+            assert len(world.up) > 3  # all at once
+            world.finish()
+        world.check()
+        ledger = world.ingest.credit
+        assert ledger is not None
+        assert ledger.capacity == credit.QUEUE_UNITS
+        assert world.resent == 0

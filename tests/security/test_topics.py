@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from server.broker import dynsec_rules
-from server.worker import SHARED_FILTERS
 from shared import topics
 from tests.secure import Card, SecureSite, secure_site
 from tests.security.changes import without_rules
@@ -131,7 +130,7 @@ def test_the_server_cannot_change_the_rules_and_who_can_hears_no_device(guarded:
     with Intruder(guarded, guarded.server_context("waycue-worker-8"), client_id="x") as server:
         assert server.connect() == "Success"
         assert server.publish(dynsec_rules.CONTROL, b'{"commands":[]}') == NOT_ALLOWED
-        heard = (topics.UP_ALL, topics.STATUS_ALL, topics.WANT_ALL, topics.RENEW_ALL, *SHARED_FILTERS)
+        heard = (topics.UP_ALL, topics.STATUS_ALL, topics.WANT_ALL, topics.RENEW_ALL, *topics.intake("anna"))
         assert {topic: server.subscribe(topic) for topic in heard} == dict.fromkeys(heard, "Granted QoS 1")
     context = guarded.server_context(dynsec_rules.CONTROLLER)
     guarded.access.stop()

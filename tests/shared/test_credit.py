@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,8 @@ class Herd:
         self.left = {f"pi-{at}": size for at, size in enumerate(sizes)}
         self.purses = {name: Purse(draw=chance.random()).opened(0.0) for name in self.left}
         self.up: deque[tuple[str, tuple[int, int, int] | None]] = deque()
-        self.most_credited = 0
+        self.on_way: Counter[str] = Counter()
+        self.most_credited = self.most_queued = 0
         self.granted: list[str] = []
         self._chance, self._loss = chance, loss
 
@@ -34,16 +35,18 @@ class Herd:
         """Send what the purse allows; ask for the rest."""
         purse, left = self.purses[name], self.left[name]
         while left and purse.available(self.now_s) > 0:
-            purse, left = purse.spent(1), left - 1
+            purse, left = purse.spent(1, self.now_s), left - 1
             self.up.append((name, None))
+            self.on_way[name] += 1
         purse, wish = purse.asked(left, self.now_s)
         if wish is not None:
-            self.up.append((name, (wish, purse.available(self.now_s), purse.number)))
+            self.up.append((name, (wish, purse.held(self.now_s), purse.number)))
         self.purses[name], self.left[name] = purse, left
 
     def receive(self, count: int) -> None:
         for _ in range(min(count, len(self.up))):
             name, wish = self.up.popleft()
+            self.on_way[name] -= wish is None
             if self.lost():
                 self.left[name] += wish is None  # to be sent again
                 continue
@@ -53,11 +56,14 @@ class Herd:
             self.ledger.came(name, 1, self.now_s)
             if not self.lost():
                 self.purses[name] = self.purses[name].heard(True, self.now_s)
+            if not self.on_way[name]:
+                self.purses[name] = self.purses[name].rested()
         before = self.ledger.held
         for name, units, number in self.ledger.grants(self.now_s):
             self.granted.append(name)
             if not self.lost():
-                self.purses[name] = self.purses[name].granted(units, number, self.now_s)
+                standing = self.ledger.told(name)
+                self.purses[name] = self.purses[name].granted(units, number, self.now_s, standing=standing)
         assert self.ledger.held <= max(before, self.ledger.capacity)
         spendable = sum(p.available(self.now_s) for p in self.purses.values() if p.mode == "credit")
         self.most_credited = max(self.most_credited, spendable)
@@ -66,6 +72,7 @@ class Herd:
         for turn in range(turns):
             for name in self.left:
                 self.device(name)
+            self.most_queued = max(self.most_queued, sum(self.on_way.values()))
             if not any(self.left.values()) and not self.up:
                 return turn
             self.now_s += 0.1 if self.up else 2.0
@@ -80,7 +87,8 @@ def test_everybody_sends_all_and_what_is_granted_never_exceeds_the_capacity(
 ) -> None:
     herd = Herd(sizes, queue, chance)
     herd.run()
-    assert herd.most_credited <= QUEUE_UNITS
+    assert herd.most_credited <= QUEUE_UNITS + credit.STANDING_UNITS
+    assert herd.most_queued <= queue
     assert herd.ledger.held == 0
 
 
@@ -172,10 +180,10 @@ def test_credit_that_is_not_spent_is_void_before_the_ledger_grants_it_anew() -> 
 def test_a_device_sends_as_ever_to_a_server_that_does_not_grant() -> None:
     purse = Purse().opened(0.0)
     assert purse.available(0.0) == 1  # its answer will tell
-    purse = purse.spent(1)
+    purse = purse.spent(1, 0.0)
     assert purse.available(1.0) == 0
     purse = purse.heard(False, 1.0)
-    assert purse.available(1.0) == credit.UNBOUNDED == purse.spent(50).available(1.0)
+    assert purse.available(1.0) == credit.UNBOUNDED == purse.spent(50, 1.0).available(1.0)
     assert purse.asked(100, 1000.0) == (purse, None)
 
 
@@ -186,7 +194,7 @@ def test_a_server_that_is_replaced_by_an_older_one_is_noticed() -> None:
     assert purse.asked(5, 9.9) == (purse, None)  # it asks once
     purse, wish = purse.asked(5, 10.0)
     assert (wish, purse.available(10.0)) == (5, 1)  # asked in vain: one message goes, and its answer tells
-    assert purse.spent(1).heard(False, 10.1).available(10.1) == credit.UNBOUNDED
+    assert purse.spent(1, 10.0).heard(False, 10.1).available(10.1) == credit.UNBOUNDED
 
 
 def test_who_was_told_to_wait_does_not_ask_again_soon() -> None:
@@ -214,6 +222,64 @@ def test_devices_that_know_nothing_of_credit_are_left_room() -> None:
     ledger.wished("new", 1, held=0, number=FRESH)
     ledger.grants(OLD_FOR_S)
     assert ledger.capacity == QUEUE_UNITS
+
+
+def _told(ledger: Ledger, device: str) -> int:
+    """The standing credit that comes with a grant."""
+    ledger.wished(device, 1, held=0, number=FRESH)
+    ((name, _, number),) = ledger.grants(0.0)
+    assert name == device
+    return ledger.told(device) if number else 0
+
+
+def test_standing_credit_is_what_fits_the_queue_for_the_whole_fleet() -> None:
+    assert [_told(Ledger(4000, lambda fleet=fleet: fleet), "pi") for fleet in (0, 28, 30, 112, 113, 1000)] == [
+        16, 16, 14, 4, 0, 0
+    ]  # fmt: skip
+    assert _told(Ledger(1000, lambda: 100), "pi") == 0  # 188 messages are left of the queue
+    ledger = Ledger(4000)  # nobody says how many there are: as many as were heard of
+    told = [_told(ledger, f"pi-{at}") for at in range(60)]
+    assert told[0] == 16
+    assert sum(told) <= credit.STANDING_UNITS
+
+
+def test_a_fleet_that_grows_is_told_of_less_and_never_has_more_than_fits() -> None:
+    fleet = 10
+    ledger = Ledger(4000, lambda: fleet)
+    told = {f"pi-{at}": _told(ledger, f"pi-{at}") for at in range(10)}
+    assert set(told.values()) == {16}
+    fleet = 100
+    for at in range(10):
+        ledger.came(f"pi-{at}", 1, 1.0)
+    told |= {device: ledger.told(device) for device, _ in ledger.changed()}
+    assert set(told.values()) == {4}
+    assert ledger.changed() == []
+
+
+def test_a_quiet_device_spends_its_standing_credit_and_has_it_again_once_all_was_answered() -> None:
+    purse = Purse().opened(0.0).heard(True, 0.0).granted(0, 1, 0.0, standing=16)
+    assert purse.available(1000.0) == 0  # something may be on its way still
+    purse = purse.rested()
+    assert purse.available(1000.0) == 16
+    assert purse.asked(16, 1000.0) == (purse, None)
+    purse = purse.spent(11, 1000.0)
+    assert purse.available(1000.0) == 5
+    asked, wish = purse.asked(12, 1000.0)
+    assert wish == 7  # beyond what stands
+    assert asked.granted(7, 2, 1000.0, standing=8).available(1000.0) == 12
+    assert purse.opened(2000.0).rested().available(2000.0) == 1  # another server may be there now
+
+
+def test_messages_within_the_standing_credit_do_not_count_as_those_of_an_old_device() -> None:
+    ledger = Ledger(4000)
+    _told(ledger, "pi")
+    for _ in range(100):
+        ledger.came("pi", 1, 0.0)
+    assert ledger.capacity == QUEUE_UNITS
+    ledger.gone("pi")
+    for _ in range(credit.STRAYS + 1):  # an older version may have been put in its place
+        ledger.came("pi", 1, 0.0)
+    assert len(ledger._old) == 1
 
 
 def test_parts_cost_by_their_size() -> None:

@@ -163,8 +163,8 @@ def test_the_rules_are_told_in_the_docs() -> None:
     roles = dynsec_rules.wanted({"anna": ""}).roles
     topics = {right.topic.replace("anna", "<name>") for rights in roles.values() for right in rights}
     kinds = {right.kind for rights in roles.values() for right in rights}
-    below = {topic for topic in topics if not topic.startswith(("$share/", dynsec_rules.RESPONSE))}
-    assert below | kinds | {"$share/waycue/", dynsec_rules.RESPONSE} <= reported
+    below = {topic for topic in topics if not topic.startswith(dynsec_rules.RESPONSE)}
+    assert below | kinds | {dynsec_rules.RESPONSE} <= reported
     commands = {
         command["command"]
         for command in dynsec_rules.diff(dynsec_rules.wanted({"a": ""}), AccessRules({"x": frozenset()}, {}))

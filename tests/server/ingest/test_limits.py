@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 
 from server import config
 from server.commands import main
@@ -137,3 +138,18 @@ def test_what_came_is_counted_by_device_over_all_workers_and_shown(
     config.init(store.home)
     assert main.main(["--home", str(store.home), "stats", "--json"]) == 0
     assert "intake" in json.loads(capsys.readouterr().out)
+
+
+def test_the_counts_of_a_thousand_devices_are_written_and_read_in_a_few_statements(store: Store) -> None:
+    counts, statements = DailyCounts(ManualClock(), store), list[str]()
+    event.listen(store.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    for _ in range(2):
+        for number in range(1000):
+            counts.add(f"pi-{number}", "messages", 2)
+            counts.add(f"pi-{number}", "received_bytes", number)
+        counts.flush(now=True)
+        for number in range(1000):
+            counts.today(f"pi-{number}", "received_bytes")
+    assert len(statements) <= 2 * 8
+    assert counts.today("pi-7", "received_bytes") == 14
+    assert counts.today("pi-999", "messages") == 4

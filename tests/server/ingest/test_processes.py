@@ -1,9 +1,12 @@
-"""Two real ingest processes on one home and one shared subscription, one of which is killed on the way."""
+"""Two real ingest processes on one home, which divide the devices between them; one is killed on the way."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,6 +25,8 @@ from server.commands import main
 from server.config import IngestSection, ServerConfig
 from server.database import store as db
 from server.database.store import open_store
+from server.ingest.leases import Leases, listing
+from server.ingest.partitions import PARTITIONS, partition_of
 from server.maintenance import home_lock
 from server.maintenance.check import check
 from shared import topics
@@ -32,16 +37,17 @@ from tests.link.parties import DEADLINE_S, HastyClock, until
 from tests.paths import ROOT
 from tests.secure import SecureSite
 
-DEVICES = ("pi-1", "pi-2", "pi-3")
+DEVICES = ("pi-1", "pi-2", "pi-3", "pi-4")
 CHUNKS = 8
-CLIP_BYTES = 900_000  # two windows: the parts of one clip land in both workers
+CLIP_BYTES = 900_000  # two windows
+LEASE_S = 2.0
 
 
 @pytest.fixture
 def home(memory_path: Path) -> Path:
     folder = memory_path / "home"
     config.init(folder)
-    (folder / config.FILE).write_text("[broker]\ntls = false\n[ingest]\nshared = true\n")
+    (folder / config.FILE).write_text("[broker]\ntls = false\n[ingest]\nshared = true\nlease_s = 2\n")
     open_store(folder).close()
     return folder
 
@@ -74,36 +80,114 @@ def _count(home: Path) -> dict[str, int]:
         }
 
 
-def test_two_workers_share_the_messages_and_one_that_is_killed_costs_nothing(
-    broker: BrokerChild, home: Path, workers: list[subprocess.Popen[str]], memory_path: Path
-) -> None:
-    with ExitStack() as stack:
-        boxes, links = [], []
-        for device in DEVICES:
-            box = stack.enter_context(closing(Outbox(memory_path / device)))
-            for number in range(CHUNKS):
-                box.seal_chunk(chunk(number, device=device), payloads(number, clip_bytes=CLIP_BYTES))
-            box.seal_correction(correction(1, device=device), wav(99))
-            settings = LinkSettings(broker.host, broker.port, device)
-            link = Link(settings, LinkPorts(box, HastyClock(5), draw=lambda: 0.1))
-            stack.callback(link.stop)
-            link.start()
-            boxes.append(box)
-            links.append(link)
-        until(lambda: sum(box.counts().merged for box in boxes) >= 3)
-        workers[0].kill()
-        assert all(link.wait_idle(DEADLINE_S) for link in links)
-        for box in boxes:
-            box.forget_merged()  # waits for the link's own deletion
-        assert [box.counts() for box in boxes] == [Counts(merged=CHUNKS + 1)] * len(DEVICES)
+def _holders(home: Path) -> dict[int, str]:
+    with closing(open_store(home)) as store:
+        return {row.partition: row.holder for row in listing(store, now_s=SystemClock().utc_s(), lease_s=LEASE_S)}
+
+
+def _divided(home: Path, *names: str) -> bool:
+    return sorted(Counter(_holders(home).values()).items()) == [(name, PARTITIONS // len(names)) for name in names]
+
+
+def _device(broker: BrokerChild, folder: Path, device: str, stack: ExitStack) -> tuple[Outbox, Link]:
+    """A device with moments to send, at work."""
+    box = stack.enter_context(closing(Outbox(folder / device)))
+    for number in range(CHUNKS):
+        box.seal_chunk(chunk(number, device=device), payloads(number, clip_bytes=CLIP_BYTES))
+    box.seal_correction(correction(1, device=device), wav(99))
+    settings = LinkSettings(broker.host, broker.port, device)
+    link = Link(settings, LinkPorts(box, HastyClock(5), draw=lambda: 0.1))
+    stack.callback(link.stop)
+    return box, link
+
+
+def _check(home: Path) -> None:
     assert _count(home) == {
         "records": len(DEVICES) * (CHUNKS + 1),
         "parts": len(DEVICES) * (3 * CHUNKS + 1),
         "quarantine": 0,
         "samples": len(DEVICES) * CHUNKS,
     }
-    found = check(home, SystemClock())
-    assert found.findings == ()
+    for log in ("records.jsonl", "metadata.jsonl"):
+        lines = (home / "dataset" / log).read_text().splitlines()
+        assert len(set(lines)) == len(lines), "something was merged twice"
+    assert [path for path in (home / "incoming").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert check(home, SystemClock()).findings == ()
+
+
+def test_a_worker_that_is_killed_in_the_middle_is_taken_over_and_costs_what_a_cut_costs(
+    broker: BrokerChild, home: Path, workers: list[subprocess.Popen[str]], memory_path: Path
+) -> None:
+    until(lambda: _divided(home, "waycue-worker-1", "waycue-worker-2"))
+    with ExitStack() as stack:
+        devices = {device: _device(broker, memory_path, device, stack) for device in DEVICES}
+        orphans = {device for device in DEVICES if _holders(home)[partition_of(device)] == "waycue-worker-1"}
+        assert 0 < len(orphans) < len(DEVICES)
+        for _, link in devices.values():
+            link.start()
+        until(lambda: all(devices[device][0].counts().merged for device in orphans))
+        workers[0].kill()
+        killed_s = time.monotonic()
+        until(lambda: _divided(home, "waycue-worker-2"))
+        assert time.monotonic() - killed_s < 2.5 * LEASE_S
+        assert all(link.wait_idle(DEADLINE_S) for _, link in devices.values())
+        for device, (box, link) in devices.items():
+            box.forget_merged()  # waits for the link's own deletion
+            assert box.counts() == Counts(merged=CHUNKS + 1)
+            # The first message of a device that nobody knows yet goes to nobody.
+            assert link.resent_bytes <= (512 * 1024 if device in orphans else 2000)
+    _check(home)
+
+
+def test_a_worker_that_comes_gets_its_share_and_one_that_goes_gives_it_back(
+    broker: BrokerChild, home: Path, memory_path: Path
+) -> None:
+    first, second = _worker(broker, home, 1), None
+    try:
+        until(lambda: _divided(home, "waycue-worker-1"))
+        with ExitStack() as stack:
+            devices = {device: _device(broker, memory_path, device, stack) for device in DEVICES}
+            for _, link in devices.values():
+                link.start()
+            second = _worker(broker, home, 2)
+            until(lambda: _divided(home, "waycue-worker-1", "waycue-worker-2"))
+            until(lambda: sum(box.counts().merged for box, _ in devices.values()) >= len(DEVICES))
+            first.terminate()
+            assert first.wait(DEADLINE_S) == 0
+            until(lambda: _divided(home, "waycue-worker-2"))
+            assert all(link.wait_idle(DEADLINE_S) for _, link in devices.values())
+            assert all(link.resent_bytes <= 2 * 512 * 1024 for _, link in devices.values())
+            for box, _ in devices.values():
+                box.forget_merged()
+    finally:
+        for child in (first, second):
+            if child is not None:
+                child.kill()
+                child.wait(DEADLINE_S)
+                assert child.stdout is not None
+                child.stdout.close()
+    _check(home)
+
+
+def test_people_see_who_has_which_devices(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(open_store(home)) as store:
+        Leases(store, SystemClock(), "waycue-worker-3", lease_s=LEASE_S).round()
+    assert main.main(["--home", str(home), "ingest", "--list"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "waycue-worker-3: partitions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+    )
+    assert main.main(["--home", str(home), "ingest", "--list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["partition"], row["holder"]) for row in rows] == [
+        (one, "waycue-worker-3") for one in range(PARTITIONS)
+    ]
+    with closing(open_store(home)) as store:
+        Leases(store, SystemClock(), "waycue-worker-3", lease_s=LEASE_S).end()
+    assert main.main(["--home", str(home), "ingest", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("nobody: partitions 0, 1")
+    (home / config.FILE).write_text("[broker]\ntls = false\n")
+    assert main.main(["--home", str(home), "ingest", "--list"]) == 0
+    assert "One process has all devices" in capsys.readouterr().out
 
 
 def test_a_worker_says_what_to_do_where_it_cannot_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +200,7 @@ def test_a_worker_says_what_to_do_where_it_cannot_run(home: Path, capsys: pytest
     assert "shared = true" in capsys.readouterr().err
 
 
-def test_workers_hear_their_share_over_tls_too(secure_broker: SecureSite) -> None:
+def test_workers_hear_the_devices_of_their_share_over_tls_too(secure_broker: SecureSite) -> None:
     heard: list[str] = []
 
     def handle(device: str, levels: list[str], payload: bytes) -> list[Reply]:
@@ -129,7 +213,7 @@ def test_workers_hear_their_share_over_tls_too(secure_broker: SecureSite) -> Non
         ServerLink(
             BrokerSession(*address, name, secure_broker.server_context(name), filters, persistent=False), Ports(handle)
         )
-        for name, filters in (("waycue-worker-1", worker.SHARED_FILTERS), ("waycue-server", worker.filters(shared)))
+        for name, filters in (("waycue-worker-1", worker.WORKER_FILTERS), ("waycue-server", worker.filters(shared)))
     ]
     sender = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="anna", protocol=MQTTProtocolVersion.MQTTv5)
     sender.tls_set_context(secure_broker.enrol("anna").context())
@@ -137,18 +221,23 @@ def test_workers_hear_their_share_over_tls_too(secure_broker: SecureSite) -> Non
         for link in links:
             link.start()
             assert link.ready.wait(DEADLINE_S)
+        links[0].hear(topics.intake("anna"))
         sender.connect(secure_broker.host, secure_broker.port)
         sender.loop_start()
+        until(lambda: sender.publish(topics.event("anna"), "hello", qos=1).rc == 0 and bool(heard))
         for number in range(20):
             sender.publish(topics.event("anna"), str(number), qos=1)
             sender.publish(topics.part("anna", "x.clip", number), b"x", qos=1)
-        until(lambda: len(heard) >= 40)
+        until(lambda: len([one for one in heard if "hello" not in one]) >= 40)
         sender.publish(topics.want("anna"), b"{}", qos=1)
-        until(lambda: len(heard) >= 41)
+        until(lambda: any("want" in one for one in heard))
+        links[0].unhear(topics.intake("anna"))
+        until(lambda: links[0].counters["messages"] >= 41)
     finally:
         sender.disconnect()
         sender.loop_stop()
         for link in links:
             link.stop()
-    assert len(set(heard)) == len(heard) == 41  # each message to one of them
-    assert all(link.counters["messages"] > 5 for link in links)
+    told = [one for one in heard if "hello" not in one]
+    assert len(set(told)) == len(told) == 41  # each message to one of them
+    assert links[1].counters["messages"] == 1  # only `run` answers a request for blocks

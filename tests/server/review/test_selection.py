@@ -184,3 +184,14 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_ordering(house: House) 
         file.write_bytes(b"half")
     assert Ranking(house.store, house.dataset).refresh()
     assert sorted(queue(house)) == ["0", "1"]
+
+
+def test_a_fleet_that_brings_many_pictures_has_them_read_round_by_round(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "MOST_READ", 2)
+    house.send_all([moment(n, walk_id=f"walk-{n}") for n in range(5)])
+    keeper, read = Ranking(house.store, house.dataset), list[int]()
+    while keeper.refresh():
+        read.append(len(keeper._looks))
+    assert read == [2, 4, 5]

@@ -1,0 +1,151 @@
+"""The part of the devices that one of several processes takes in: leased, listened to, handed over.
+
+    a partition is taken    its devices' unfinished files are gone on with, then their topics are subscribed to
+    it is to be given back  their topics are no longer subscribed to; what came is settled and its files are closed; the
+                            lease ends with the next round
+    its lease has ended     the same, but for the settling: another process has it
+
+Promises:
+
+1. A message is handled only while this process has the lease, by a clock that nobody sets. Others are left unanswered:
+   the device asks again, and then the one hears it that has the lease.
+2. Between two processes a device's messages are lost, as at a cut: what was acknowledged stays, and the device sends
+   the rest again.
+3. A device is known by its status, which it publishes with each connection and the broker keeps.
+
+Rounds are on a thread of their own, everything else on the link's worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from server.ingest.ingest import Ingest
+from server.ingest.leases import Held, Leases
+from server.ingest.partitions import PARTITIONS, partition_of
+from shared import topics
+from shared.background import Background
+from shared.clock import Clock
+from shared.topics import Reply
+
+ROUNDS = 5.0
+"""Of them in the time of a lease."""
+MAX_DEVICES = 20_000
+logger = logging.getLogger(__name__)
+
+
+class Hearing(Protocol):
+    """Where messages come from: server.broker.link.ServerLink."""
+
+    def hear(self, filters: Sequence[str]) -> None: ...
+
+    def unhear(self, filters: Sequence[str]) -> None: ...
+
+    def do(self, work: Callable[[], list[Reply]]) -> None:
+        """On the thread that hands out messages."""
+        ...
+
+
+class Share:
+    """What this process takes in. link: set before `start`. known: devices that may come, as far as anybody knows."""
+
+    def __init__(
+        self, ingest: Ingest, leases: Leases, clock: Clock, known: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        self.link: Hearing | None = None
+        self.ignored = 0
+        """Messages of devices that are another's."""
+        self.heard: frozenset[int] = frozenset()
+        """Partitions whose devices' messages are handled."""
+        self._ingest, self._leases, self._clock, self._known = ingest, leases, clock, known
+        self._held = Held()
+        self._closed: frozenset[int] = frozenset()
+        """Partitions of which nothing is open here any more; their leases end with the next round."""
+        self._devices: list[set[str]] = [set() for _ in range(PARTITIONS)]
+        self._background = Background.every(leases.lease_s / ROUNDS, self.round, name="partitions", at_once=True)
+
+    def start(self) -> None:
+        self._background.start()
+
+    def stop(self) -> None:
+        """End the rounds and give the leases back; after the link has stopped. Idempotent."""
+        self._background.close()
+        try:
+            self._leases.end()
+        except SQLAlchemyError as error:
+            logger.warning("The leases could not be given back; they end by themselves: %s", error)
+
+    def round(self) -> None:
+        """Renew the leases; the link's thread acts on what changed. A database that is away ends them in time."""
+        try:
+            held = self._leases.round(self._closed)
+        except SQLAlchemyError as error:
+            logger.warning("The leases could not be renewed: %s", error)
+        else:
+            self._held = held
+        known, held = list(self._known()), self._held
+        self._hearing.do(lambda: self._act(held, known))
+
+    # the link's thread
+
+    def handle(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
+        """A message of a device, if that is this process's."""
+        if partition_of(device) not in self.heard or self._clock.monotonic_s() >= self._held.until_s:
+            self.ignored += 1
+            return []
+        return self._ingest.handle(device, levels, payload)
+
+    def met(self, device: str) -> None:
+        """There is such a device."""
+        number = partition_of(device)
+        known = self._devices[number]
+        if device in known or sum(map(len, self._devices)) >= MAX_DEVICES:
+            return
+        known.add(device)
+        if number in self.heard:
+            self._hearing.hear(topics.intake(device))
+
+    def _act(self, held: Held, known: Iterable[str]) -> list[Reply]:
+        for device in known:
+            self.met(device)
+        division = held.division
+        ended = self._clock.monotonic_s() >= held.until_s
+        mine = frozenset[int]() if ended else division.held
+        self._closed &= division.held - division.taken  # the leases of the others ended with this round
+        replies = self._give_up(self.heard & division.leave & mine, settled=True)
+        self._give_up(self.heard - mine, settled=False)
+        self._take(mine - division.leave - self.heard - self._closed)
+        return replies
+
+    def _take(self, numbers: frozenset[int]) -> None:
+        if not numbers:
+            return
+        self._ingest.adopt(lambda device: partition_of(device) in numbers)
+        self.heard |= numbers
+        self._hearing.hear(self._filters(numbers))
+        logger.info("%s takes in the devices of the partitions %s.", self._leases.name, sorted(numbers))
+
+    def _give_up(self, numbers: frozenset[int], *, settled: bool) -> list[Reply]:
+        """settled: what came is this process's to settle still, and the leases end after that."""
+        if not numbers:
+            return []
+        self._hearing.unhear(self._filters(numbers))
+        replies = self._ingest.settle() if settled else []
+        self._ingest.release(lambda device: partition_of(device) in numbers)
+        self.heard -= numbers
+        if settled:
+            self._closed |= numbers
+        logger.info("%s leaves the devices of the partitions %s to others.", self._leases.name, sorted(numbers))
+        return replies
+
+    def _filters(self, numbers: frozenset[int]) -> list[str]:
+        return [one for number in sorted(numbers) for device in self._devices[number] for one in topics.intake(device)]
+
+    @property
+    def _hearing(self) -> Hearing:
+        assert self.link is not None
+        return self.link

@@ -1,0 +1,182 @@
+"""What a process does with its part of the devices: takes over, hands over, and stops where its lease ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from server.database.store import Store, open_store
+from server.ingest.counters import DailyCounts
+from server.ingest.ingest import Ingest
+from server.ingest.leases import Leases
+from server.ingest.partitions import PARTITIONS, partition_of
+from server.ingest.share import Share
+from shared import messages, topics
+from shared.clock import ManualClock
+from shared.messages import Ack, Begin, Part
+from shared.topics import Reply
+from tests.device.outbox.records import DEVICE, chunk
+from tests.link.depot import Depot
+
+LEASE_S = 10.0
+RECORD = chunk(1).chunk_id
+NAME = f"{RECORD}.clip"
+DATA = random.Random(1).randbytes(900_000)
+BEGIN = messages.encode(Begin(RECORD, Part("clip", "clip.mp4", len(DATA), sha256(DATA).hexdigest()), DEVICE))
+HALF = [(str(at), DATA[at : at + 100_000]) for at in range(0, 500_000, 100_000)]
+REST = [(str(at), DATA[at : at + 100_000]) for at in range(500_000, 900_000, 100_000)]
+
+
+class Process:
+    """One that takes in, and what it listens to."""
+
+    def __init__(self, folder: Path, store: Store, clock: ManualClock, name: str) -> None:
+        self.heard: set[str] = set()
+        self.sent: list[Reply] = []
+        counts = DailyCounts(clock)
+        self.ingest = Ingest(folder / "incoming", Depot(folder / "depot"), counts=counts, restores=False)
+        self.share = Share(self.ingest, Leases(store, clock, name, lease_s=LEASE_S), clock)
+        self.share.link = self
+        self.share.met(DEVICE)
+
+    def hear(self, filters: Sequence[str]) -> None:
+        self.heard |= set(filters)
+
+    def unhear(self, filters: Sequence[str]) -> None:
+        self.heard -= set(filters)
+
+    def do(self, work: Callable[[], list[Reply]]) -> None:
+        self.sent += work()
+
+    def tell(self, verb: str, payload: bytes = b"") -> list[Ack]:
+        replies = self.share.handle(DEVICE, ["up", NAME, verb], payload) + self.ingest.settle()
+        return [messages.decode(Ack, answer) for _, answer in replies]
+
+    @property
+    def has_it(self) -> bool:
+        """Whether it hears the device."""
+        assert self.heard in (set(), set(topics.intake(DEVICE)))
+        return bool(self.heard)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def processes(memory_path: Path, clock: ManualClock) -> Iterator[list[Process]]:
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(open_store(memory_path / "home")))
+        found = [Process(memory_path, store, clock, name) for name in ("waycue-server", "waycue-worker-1")]
+        for one in found:
+            stack.callback(one.ingest.close)
+        yield found
+
+
+def _fill(process: Process) -> None:
+    process.tell("begin", BEGIN)
+    for part in HALF:
+        assert process.tell(*part)
+
+
+def test_nothing_is_handled_before_there_is_a_lease(processes: list[Process]) -> None:
+    one, _ = processes
+    assert (one.tell("begin", BEGIN), one.share.ignored) == ([], 1)
+    assert list((one.ingest._arrivals.folder).iterdir()) == []
+    one.share.round()
+    assert one.has_it
+    assert one.share.heard == frozenset(range(PARTITIONS))
+    assert one.tell("begin", BEGIN)
+
+
+def test_what_was_acknowledged_is_there_for_the_next_one_after_a_death(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    dead, other = processes
+    dead.share.round()
+    _fill(dead)
+    other.share.round()
+    assert not other.has_it  # it may live still
+    dead.ingest.close()
+    clock.sleep(LEASE_S)
+    other.share.round()
+    assert other.has_it
+    (ack,) = other.tell("ask")
+    assert ack.ranges == ((0, 500_000),)
+    for part in REST:
+        other.tell(*part)
+    assert [ack.state for ack in other.tell("end")] == ["merged"]
+    assert other.ingest.counters["parts"] == 1
+    assert not [path for path in other.ingest._arrivals.folder.rglob("*") if path.is_file()]
+
+
+def test_who_is_to_give_a_device_back_settles_what_came_and_only_then_ends_its_lease(processes: list[Process]) -> None:
+    assert partition_of(DEVICE) >= PARTITIONS // 2  # of two processes the first by name gives this one back
+    first, second = processes
+    first.share.round()
+    _fill(first)
+    first.share.handle(DEVICE, ["up", NAME, REST[0][0]], REST[0][1])  # came, and is not settled yet
+    second.share.round()
+    first.sent.clear()
+    first.share.round()
+    assert not first.has_it
+    ((topic, payload),) = first.sent
+    assert topic == topics.ack(DEVICE, NAME)
+    assert messages.decode(Ack, payload).ranges == ((0, 600_000),)
+    second.share.round()
+    assert not second.has_it  # the lease ends with the other's next round
+    first.share.round()
+    second.share.round()
+    assert second.has_it
+    assert len(first.share.heard) == len(second.share.heard) == PARTITIONS // 2
+    (ack,) = second.tell("ask")
+    assert ack.ranges == ((0, 600_000),)
+    assert (first.tell("ask"), first.share.ignored) == ([], 1)
+
+
+def test_a_process_whose_lease_has_ended_stops_by_its_own_clock_before_another_begins(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    hung, other = processes
+    hung.share.round()
+    _fill(hung)
+    clock.sleep(LEASE_S * 0.95)
+    other.share.round()
+    assert not other.has_it
+    assert hung.tell(*REST[0]) == []  # nobody else has it yet, but soon
+    clock.sleep(LEASE_S)
+    other.share.round()
+    assert other.tell("ask")
+    assert hung.tell(*REST[0]) == []
+    hung.share.round()
+    assert not hung.has_it
+    assert not hung.ingest.open_transfers
+
+
+def test_a_database_that_is_away_ends_the_leases_in_time_and_its_return_brings_them_back(
+    processes: list[Process], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = processes
+    one.share.round()
+    _fill(one)
+    with monkeypatch.context() as patch:
+        patch.setattr(Leases, "round", _away)
+        one.share.round()
+        assert one.has_it
+        clock.sleep(LEASE_S)
+        one.share.round()
+        assert not one.has_it
+    one.share.round()
+    assert one.has_it
+    assert [ack.ranges for ack in one.tell("ask")] == [((0, 500_000),)]
+
+
+def _away(*_: object) -> None:
+    raise OperationalError("BEGIN IMMEDIATE", None, Exception("disk I/O error"))
