@@ -200,13 +200,13 @@ class Llama:
         context.run(self._before, wanted=1)
 
     def __call__(self, picture: Picture) -> Timed:
-        started = time.perf_counter()
+        started, began_cpu = time.perf_counter(), time.process_time()
         observation = self._model.look(picture)
         look_s = time.perf_counter() - started
         self._last, passes = self.word(observation.image_tokens[0], self._last if self._hits else [])
-        whole_s = time.perf_counter() - started
+        whole_s, cpu_s = time.perf_counter() - started, time.process_time() - began_cpu
         self.passes.append(passes)
-        return look_s, whole_s
+        return Timed(look_s, whole_s, cpu_s)
 
     def word(self, image: Floats, draft: Sequence[int] = ()) -> tuple[list[int], int]:
         """Greedy decoding: (tokens, passes)."""

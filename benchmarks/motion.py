@@ -143,8 +143,8 @@ def street(seed: int, number: int) -> Iterator[Judged]:
     """The n-th street: everything that was seen long enough to be measured, look by look."""
     rng = np.random.default_rng([seed, number, 0x5EE])
     name, kind = tuple(OBJECTS)[number % len(OBJECTS)], KINDS[number // len(OBJECTS) % len(KINDS)]
-    things = (_mover(name, kind, rng), *_parked(rng))
-    leg = Leg(0.0, SECONDS, "street", _wide(rng), light("day", rng), things, turn=1.0 if rng.random() < 0.5 else -1.0)
+    things = (mover(name, kind, rng), *_parked(rng))
+    leg = Leg(0.0, SECONDS, "street", wide(rng), light("day", rng), things, turn=1.0 if rng.random() < 0.5 else -1.0)
     walk = Walk("motion", seed, SECONDS, (leg,), Weather(noise=2.5))
     sight, scoring = Sight(), BoxScoring()
     for look in range(1, round(SECONDS * LOOKS_PER_S)):
@@ -188,7 +188,7 @@ def comes(thing: Thing, pose: Pose) -> bool:
     return 0.0 < left_s <= SOON_S and gap <= limit.lateral_m and thing.vz_mps < 0.0
 
 
-def _mover(name: str, kind: str, rng: np.random.Generator) -> Thing:
+def mover(name: str, kind: str, rng: np.random.Generator) -> Thing:
     speed = float(rng.uniform(*OBJECTS[name]))
     thing = of_kind(name, int(rng.integers(2)) if name != "bicycle" else 1, rng)
     side = 1.0 if rng.random() < 0.5 else -1.0
@@ -218,7 +218,7 @@ def _parked(rng: np.random.Generator) -> list[Thing]:
     return [*(replace(car, x_m=x, z_m=z) for car, (x, z) in zip(cars, spots, strict=True)), person]
 
 
-def _wide(rng: np.random.Generator) -> Any:
+def wide(rng: np.random.Generator) -> Any:
     """A street with room for what crosses it."""
     return replace(place("street", rng), left_wall_m=-30.0, right_wall_m=30.0, end_m=60.0)
 

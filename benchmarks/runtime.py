@@ -4,9 +4,12 @@
 
 One process, the same threads, the sides in turn round after round, so that a busy moment hits all of them: ratios are
 medians over rounds. Two models: SmolVLM2-256M's shape with random weights (256 px tile, 40 prompt tokens around 16
-image tokens, answers of 8 tokens) and the starter on its own golden pictures. Beside the times: the peak memory of each
+image tokens, answers of 8 tokens) and the starter on drawn pictures. Beside the times: the peak memory of each
 side (in a child process of its own), our own share beside the graphs, and the lower bound of this machine. The first is
 also measured with llama.cpp's decoder in place of ours, where it is installed (benchmarks._runtime_llama).
+
+On the random weights a draft is right or wrong by construction. How often it is right on walks is measured with the
+starter (benchmarks._runtime_hits), and `at_measured_rate` says what the two rows give at that rate.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import platform
 import statistics
 import subprocess
@@ -28,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import _runtime_bound as bound
+from benchmarks import _runtime_hits as hits
 from benchmarks import _runtime_llama as llama
 from benchmarks import _runtime_sides as sides
 from benchmarks._memory import peak_mb
@@ -41,7 +46,8 @@ HOME, OUT = Path("build/bench/runtime"), Path("build/bench/runtime.json")
 SHAPES = {"smolvlm2-256m-shape": sides.smolvlm_256m, "starter": sides.starter}
 TRANSFORMERS, PLAIN = "transformers generate, fp32 eager", "onnxruntime fp32, plain greedy loop"
 PREFIX, DRAFTING, QUANTISED = "+ prompt's beginning kept", "+ drafting", "+ int8 vision, 8-bit decoder"
-IN_PLACE, NEVER = "+ cache in place, last logits only", "the same, drafting never hits"
+IN_PLACE, NEVER = "+ cache in place, last logits only", "the same, no draft ever hits"
+NAIVE = "naive loop on our own int8 graphs"
 FOUR_BIT, CONSTRAINED = "the same, 4-bit decoder", "the same, under the grammar"
 FOUR_BIT_NEVER = "the same, 4-bit decoder, drafting never hits"
 LLAMA = {
@@ -52,7 +58,9 @@ OURS = IN_PLACE
 BARS = {
     "drafting hits, against transformers": (TRANSFORMERS, OURS, 5.5),
     "drafting hits, against plain onnxruntime": (PLAIN, OURS, 2.8),
+    "drafting hits, against a naive loop on the same graphs": (NAIVE, OURS, 1.5),
     "drafting never hits, against transformers": (TRANSFORMERS, NEVER, 3.5),
+    "drafting never hits, against a naive loop on the same graphs": (NAIVE, NEVER, 1.0),
 }
 DECODER_BARS = {  # of what comes after the look
     "decoder against llama.cpp, 8 bit, drafting hits": (LLAMA[8][0], OURS, 1.0),
@@ -60,6 +68,7 @@ DECODER_BARS = {  # of what comes after the look
     "decoder against llama.cpp, 4 bit, drafting hits": (LLAMA[4][0], FOUR_BIT, 1.0),
     "decoder against llama.cpp, 4 bit, drafting never hits": (LLAMA[4][1], FOUR_BIT_NEVER, 1.0),
 }
+AGAINST = {"× transformers": "against_transformers", "× plain": "against_plain", "× naive": "against_naive"}
 OVERHEAD_MOST = 0.10
 REST_S = 0.05  # threads of the side before still spin for a while, and would take a core from the next
 Side = Callable[[Picture], Timed]
@@ -81,23 +90,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     console = Console()
     machine = bound.rates(threads=chosen.threads)
+    with console.status("how often a draft is right"):
+        folders = sides.bundles(sides.starter(), HOME)
+        drafting = hits.rates(sides.loaded(folders["in-place"], threads=1))
     measured: dict[str, Any] = {
         "machine": {
             "processor": platform.machine(),
             "threads": chosen.threads,
+            "load": os.getloadavg()[0],
             "int8_operations_per_s": machine.int8_operations_per_s,
             "bytes_per_s": machine.bytes_per_s,
         },
         "rounds": chosen.rounds,
+        "drafting": drafting,
         "models": {},
     }
     for name in chosen.shape or SHAPES:
         shape = SHAPES[name]()
-        measured["models"][name] = measure(shape, machine, console, threads=chosen.threads, rounds=chosen.rounds)
+        figures = measure(shape, machine, console, threads=chosen.threads, rounds=chosen.rounds)
+        measured["models"][name] = figures | {"at_measured_rate": at_rate(figures["sides"], drafting)}
     atomic.make_dirs(OUT.parent)
     atomic.write_json(OUT, measured)
     for name, figures in measured["models"].items():
         console.print(table(name, figures))
+    for kind, of in drafting.items():
+        console.print(f"drafts on {kind} walks: {of.get('missing') or _hit_rates(of)}")
     console.print(f"{OUT} is written.")
 
 
@@ -136,6 +153,7 @@ def opened(shape: Shape, folders: dict[str, Path], picture: Picture, *, threads:
     made: dict[str, Side] = {
         TRANSFORMERS: Transformers(shape, threads=threads),
         PLAIN: Plain(shape, folders["float32"], threads=threads),
+        NAIVE: Plain(shape, folders["in-place"], threads=threads),
         PREFIX: Runtime(shape, full, drafted=False),
         DRAFTING: Runtime(shape, full),
         QUANTISED: Runtime(shape, small),
@@ -179,8 +197,8 @@ def check_passes(made: dict[str, Side], tokens: int) -> None:
 
 def bars(times: dict[str, list[Timed]], *, rival: bool) -> dict[str, Any]:
     """The ratio that each bar asks for; None where the slower side is not installed. rival: llama.cpp is asked for."""
-    whole = {name: [whole_s for _, whole_s in of] for name, of in times.items()}
-    decoder = {name: [whole_s - look_s for look_s, whole_s in of] for name, of in times.items()}
+    whole = {name: [each.whole_s for each in of] for name, of in times.items()}
+    decoder = {name: [each.whole_s - each.look_s for each in of] for name, of in times.items()}
     ratios: dict[str, dict[str, float | None]] = {}
     for text, (slow, fast, least) in BARS.items():
         ratios[text] = {"ratio": _ratio(whole[slow], whole[fast]), "at_least": least}
@@ -196,7 +214,7 @@ def overhead(side: Side, pictures: Sequence[Picture]) -> float:
     shares = []
     for picture in [pictures[0], *pictures, *pictures]:
         before = sum(watch.seconds for watch in watches)
-        _, whole_s = side(picture)
+        whole_s = side(picture).whole_s
         inside_s = sum(watch.seconds for watch in watches) - before
         shares.append((whole_s - inside_s) / inside_s)
     return round(statistics.median(shares[1:]), 4)
@@ -204,24 +222,52 @@ def overhead(side: Side, pictures: Sequence[Picture]) -> float:
 
 def _all_figures(times: dict[str, list[Timed]], made: dict[str, Side], *, rival: bool) -> dict[str, Any]:
     """The figures of each side; of llama.cpp's, where they are asked for and not installed, how to install it."""
-    slow, plain = ([whole_s for _, whole_s in times[name]] for name in (TRANSFORMERS, PLAIN))
-    figures = {name: _figures(of, made[name], slow, plain) for name, of in times.items()}
+    figures = {name: _figures(of, made[name], times) for name, of in times.items()}
     rivals = [name for names in LLAMA.values() for name in names] if rival else []
     return figures | {name: {"missing": llama.INSTALL} for name in rivals if name not in made}
 
 
-def _figures(of: Sequence[Timed], side: Side, transformers: Sequence[float], plain: Sequence[float]) -> dict[str, Any]:
-    looks, whole = [seconds[0] for seconds in of], [seconds[1] for seconds in of]
+def at_rate(figures: dict[str, Any], drafting: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """How many times faster answers are than each of the slower sides, where such a share is drafted right as was
+    measured on walks at every look, and of the rest nothing at all: an answer that is half right counts as wrong."""
+    found = {}
+    for kind, of in drafting.items():
+        if "missing" in of:
+            continue
+        share = of[hits.EVERY_LOOK]["one_pass"]["share"]
+        for unit in ("whole_s", "whole_cpu_s"):
+            ours_s = share * figures[OURS][unit] + (1 - share) * figures[NEVER][unit]
+            slower = {name: round(figures[name][unit] / ours_s, 2) for name in (TRANSFORMERS, PLAIN, NAIVE)}
+            found[f"{kind}, {unit}"] = slower
+    return found
+
+
+def _hit_rates(of: dict[str, Any]) -> str:
+    """For the terminal."""
+    shares = (
+        f"{name} {of[name]['one_pass']['share']:.0%} of {of[name]['one_pass']['count']} right at once,"
+        f" {of[name]['passes']} passes"
+        for name in hits.STRIDES
+    )
+    return f"{'; '.join(shares)}; {of['tokens']} tokens an answer"
+
+
+def _figures(of: Sequence[Timed], side: Side, times: dict[str, list[Timed]]) -> dict[str, Any]:
+    """of: what the side took, round by round; times: the same of all."""
+    looks, whole = [each.look_s for each in of], [each.whole_s for each in of]
+    transformers, plain, naive = ([each.whole_s for each in times[name]] for name in (TRANSFORMERS, PLAIN, NAIVE))
     more: dict[str, Any] = {"decoder_passes": float(np.mean(side.passes))} if isinstance(side, Counted) else {}
     if isinstance(side, Llama):
         more |= {"logits_cosine_to_torch": round(side.alike, 6), "built": side.built}
     return {
         "look_s": round(statistics.median(looks), 5),
         "whole_s": round(statistics.median(whole), 5),
-        "decoder_s": round(statistics.median(whole_s - look_s for look_s, whole_s in of), 5),
+        "whole_cpu_s": round(statistics.median(each.cpu_s for each in of), 5),
+        "decoder_s": round(statistics.median(each.whole_s - each.look_s for each in of), 5),
         "whole_best_s": round(min(whole), 5),
         "against_transformers": _ratio(transformers, whole),
         "against_plain": _ratio(plain, whole),
+        "against_naive": _ratio(naive, whole),
         **more,
     }
 
@@ -268,16 +314,17 @@ def table(name: str, figures: dict[str, Any]) -> Table:
     caption = (
         f"{reached}\nour own share beside the graphs: {figures['overhead']['share']:.1%} (bar {OVERHEAD_MOST:.0%})\n"
         f"lower bound: {1000 * figures['lower_bound']['whole_s']:.0f} ms; peak memory (MB): {figures['peak_memory_mb']}"
+        f"\nat the measured rate of right drafts, times as fast as: {figures['at_measured_rate']}"
     )
-    heads = ("", "look (ms)", "decoder (ms)", "whole (ms)", "best", "passes", "× transformers", "× plain")
+    heads = ("", "look (ms)", "decoder (ms)", "whole (ms)", "best", "cpu (ms)", "passes", *AGAINST)
     shown = Table(*heads, title=name, caption=caption)
     for side, of in figures["sides"].items():
         if "missing" in of:
             shown.add_row(f"{side}: {of['missing']}")
             continue
-        times = [f"{1000 * of[key]:.1f}" for key in ("look_s", "decoder_s", "whole_s", "whole_best_s")]
+        times = [f"{1000 * of[key]:.1f}" for key in ("look_s", "decoder_s", "whole_s", "whole_best_s", "whole_cpu_s")]
         passes = f"{of['decoder_passes']:.1f}" if "decoder_passes" in of else ""
-        shown.add_row(side, *times, passes, f"{of['against_transformers']}", f"{of['against_plain']}")
+        shown.add_row(side, *times, passes, *(str(of[key]) for key in AGAINST.values()))
     return shown
 
 

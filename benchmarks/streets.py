@@ -4,6 +4,7 @@
     .venv/bin/python -m benchmarks.streets [--data DIR] [--held-out DRIVE] [--eyes FILE] [--no-night]
 
     zero            the packaged detector's boxes and geometry; nothing was taught
+    zero, PX px     the same on smaller pictures (--sizes), with the processor time of a look
     taught          the same, its four numbers between a box and a score fitted on the sentences of the other drives
     starter_night   the starter after a LoRA night on the same sentences
     starter         the starter as it ships
@@ -82,8 +83,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     camera = mounted(eyes, others, options.threads)
     scoring = box_fit.fit(_moments(eyes, others, options.threads), camera)
     console.print(f"camera {camera}; fitted {scoring}")
+    smaller = {f"zero, {px} px": eyes_bundle.register(HOME, size_px=px, progress=console.print) for px in options.sizes}
     rows: dict[str, Say] = {
         "zero": _saying(eyes, camera, options.threads),
+        **{name: _saying(model.bundle_folder, camera, options.threads) for name, model in smaller.items()},
         "taught": _saying(eyes, camera, options.threads, scoring),
         "silent": lambda image: vocabulary.CLEAR,
         "constant": _constant(others),
@@ -105,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "camera": asdict(camera),
         "scoring": scoring.to_dict(),
         "unseen": scored,
-        "look": cost(eyes, [image for image, _ in unseen]),
+        "look": cost(eyes, unseen),
+        "look_cpu_ms": {name: look_ms(model.bundle_folder, unseen) for name, model in smaller.items()},
         "parity": parity(eyes, options, [*others, *unseen], camera),
     }
     console.print(f"int8 beside float32 on real pictures: {found['parity']}")
@@ -121,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     add("--eyes", type=Path, help="the eyes' package, where there is no registry: a file as for models add eyes --from")
     add("--held-out", default="0006R0", help="drive to judge on; the others teach (default %(default)s)")
     add("--no-night", action="store_true", help="leave out the starter and its night, which take most of the time")
+    add("--sizes", type=int, nargs="*", default=[], metavar="PX", help="smaller pictures to try the eyes on as well")
     add("--steps", type=int, default=240, help="optimiser steps of that night (default %(default)s)")
     add("--variations", type=int, default=8, help="views of each picture (default %(default)s)")
     add("--replay", type=int, default=1000, help="rendered frames among them (default %(default)s)")
@@ -169,11 +174,16 @@ def _moments(eyes: Path, shots: Shots, threads: int) -> list[box_fit.BoxMoment]:
     ]
 
 
-def cost(eyes: Path, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+def cost(eyes: Path, shots: Shots) -> dict[str, float]:
     """CPU milliseconds of a look on one thread, and as a share of one pass of the 256M's vision encoder, here."""
+    ours_ms, theirs_ms = look_ms(eyes, shots), vision_256m_ms(VISION_256M)[1]
+    return {"cpu_ms": ours_ms, "share_of_256m_vision": round(ours_ms / theirs_ms, 4)}
+
+
+def look_ms(eyes: Path, shots: Shots) -> float:
+    """CPU milliseconds of a look on one thread."""
     look = GuidanceModel.load(eyes, threads=1, allow_demo=True).look
-    ours_ms, theirs_ms = cpu_ms(lambda at: look(pictures[at % len(pictures)])), vision_256m_ms(VISION_256M)[1]
-    return {"cpu_ms": round(ours_ms, 1), "share_of_256m_vision": round(ours_ms / theirs_ms, 4)}
+    return round(cpu_ms(lambda at: look(shots[at % len(shots)][0])), 1)
 
 
 def parity(eyes: Path, options: argparse.Namespace, shots: Shots, camera: Camera) -> dict[str, Any]:

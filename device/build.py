@@ -183,7 +183,13 @@ def guidance_settings(config: Config, profile: str = "") -> GuidanceSettings:
     names = ("hazard_above", "speak_above", "flag_below")
     pinned = frozenset(name for name in names if getattr(guiding, name) is not None)
     fast, policy = config.capture.pace == "fast", policy_settings(config, profile)
-    return GuidanceSettings(policy, looks_per_s=guiding.looks_per_s, wait_for_looks=fast, pinned=pinned)
+    return GuidanceSettings(
+        policy,
+        looks_per_s=guiding.looks_per_s,
+        wait_for_looks=fast,
+        pinned=pinned,
+        skip_unchanged=guiding.skip_unchanged,
+    )
 
 
 def policy_settings(config: Config, profile: str = "") -> PolicySettings:

@@ -106,6 +106,9 @@ class GuidanceSection:
     Of what is offered to an enrolled device, its server's signed word decides."""
     looks_per_s: Annotated[float, Meta(ge=0.5, le=15)] = 4.0
     """Pictures looked at each second, 0.5 to 15."""
+    skip_unchanged: bool = False
+    """Whether the model leaves out pictures that did not change, for half a second at most, while it sees nothing. It
+    spares a device that stands or lies still; a chest that walks or breathes changes nearly every picture."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 2
     """Processor threads of the model. Leave a core to the recorder: 3 on a Pi's four cores."""
     cores: str = ""

@@ -86,6 +86,8 @@ class GuidanceSettings:
     """Replay as fast as possible: `offer` waits until the picture was looked at."""
     pinned: frozenset[str] = frozenset()
     """Thresholds that the wearer's settings fix, whatever a model's manifest says."""
+    skip_unchanged: bool = False
+    """As GuidanceState takes it."""
 
 
 class Guidance:
@@ -121,7 +123,9 @@ class Guidance:
         self._wearer = settings.policy
         self._looks_per_s = settings.looks_per_s
         pace = events.PaceChanged(1 / settings.looks_per_s)
-        self._state = GuidanceState(settings.policy, settings.chunk_s, pace=pace)
+        self._state = GuidanceState(
+            settings.policy, settings.chunk_s, pace=pace, skip_unchanged=settings.skip_unchanged
+        )
         self._model_version = ""
         self._sight: SightCard | None = None
         self._introduction = introduction

@@ -76,7 +76,11 @@ def _add_backbone_flags(add: argparse.ArgumentParser) -> None:
         "--steps", type=int, metavar="N", help="of --backbone: optimiser steps of the training, by default 3600"
     )
     add.add_argument(
-        "--size", type=int, metavar="PX", help="of --backbone: side of its pictures, by default what it says"
+        "--size",
+        type=int,
+        metavar="PX",
+        help="of eyes: side of the pictures that they see; fewer pixels are faster and show less. By default 300, of "
+        "--backbone what it says",
     )
 
 
@@ -169,8 +173,10 @@ def _describe(line: VersionLine) -> str:
 
 
 def _add(options: argparse.Namespace) -> int:
-    if options.backbone is None and (options.steps is not None or options.size is not None):
-        raise ConfigError("--steps and --size are for --backbone.")
+    if options.backbone is None and options.steps is not None:
+        raise ConfigError("--steps is for --backbone.")
+    if options.bundle != "eyes" and options.size is not None:
+        raise ConfigError("--size is for eyes.", hint="waycue-server models add eyes --size 224")
     if options.backbone is not None:
         return _add_backbone(options)
     if options.bundle == "eyes":
@@ -215,8 +221,12 @@ def _add_eyes(options: argparse.Namespace) -> int:
     )
     from server.learn import eyes_bundle  # torch takes seconds to import
 
-    model = eyes_bundle.register(options.home, progress=lambda text: print(text, flush=True))
+    size_px = options.size or record.input_px
+    model = eyes_bundle.register(options.home, size_px=size_px, progress=lambda text: print(text, flush=True))
     _say_added(model)
+    if size_px != record.input_px:
+        print("How often it is right at this size is not measured: it names things only where a device's")
+        print("guidance.trial_classes is on (waycue-server models show).")
     print(" ".join(model_card.spoken(model_card.card_of(read_manifest(model.bundle_folder).model))))
     return 0
 

@@ -45,6 +45,8 @@ class DriveSettings:
     """The tone before a warning delays its first word."""
     timed: bool = False
     """The model takes its time on the walk too."""
+    skip_unchanged: bool = False
+    """As shared.guidance.turn.GuidanceState takes it."""
     pictures: bool = True
     """Keep a small JPEG of every picture, for a report."""
 
@@ -89,7 +91,12 @@ class _Driver:
     ) -> None:
         self._model, self._course, self._settings, self._seconds = model, course, settings, seconds
         drawn = replace(wearer, trial_classes=True)  # only of real pictures is it asked how right a model is there
-        self._state = GuidanceState(drawn if course.exact else wearer, course.chunk_s, stills=course.stills)
+        self._state = GuidanceState(
+            drawn if course.exact else wearer,
+            course.chunk_s,
+            stills=course.stills,
+            skip_unchanged=settings.skip_unchanged,
+        )
         self._moments: list[Moment] = []
         self._said: dict[int, Utterance] = {}
         self._pictures: dict[int, bytes] = {}
@@ -124,6 +131,8 @@ class _Driver:
         self._image = frame.image
         asked = self._turn(events.PictureTaken(frame.image, t_s), t_s)
         if not isinstance(asked, events.LookNow):
+            if frame.sampled and self._seen is not None and self._state.trouble not in policy.BLINDING:  # left out
+                self._keep(t_s, frame, self._worded(replace(self._seen, picture=picture, look_ms=0.0)))
             return t_s
         seen = self._observe(picture, frame, asked.sound, asked.before)
         took_ms, now_s = seen.look_ms, t_s + self._delay_s(seen.look_ms)

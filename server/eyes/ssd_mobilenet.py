@@ -1,4 +1,4 @@
-"""SSD MobileNetV2 at 300 px: three feature maps, and boxes with class logits, in plain PyTorch.
+"""SSD MobileNetV2, taught at 300 px: three feature maps, and boxes with class logits, in plain PyTorch.
 
 Batch norm is folded into the convolutions, so that training and inference compute the same and LoRA adapts plain
 `nn.Conv2d`. All shapes are fixed once the picture's is: it exports to ONNX as a static graph.
@@ -17,6 +17,8 @@ import torch.nn.functional as F  # noqa: N812  as everybody calls it
 from torch import Tensor, nn
 
 INPUT_PX = 300
+SMALLEST_PX = 160
+"""Below it the finest map is coarser than what stands at the edge of a reach."""
 CLASSES = 24
 """Class 0 is the background."""
 BLOCKS = 17
@@ -31,7 +33,8 @@ float32, 0.941 with all these, for 1.6 ms a look more (8.5 instead of 6.9; all i
 _C3_BLOCK, _C4_BLOCK, _WIDE_BLOCK = 5, 12, 13
 EXTRAS = ((256, 512), (128, 256), (128, 256), (64, 128))
 """Channels of the 1×1 and of the 3×3 convolution of each layer after the backbone."""
-_MAP_CHANNELS, _GRIDS = (576, 1280, 512, 256, 256, 128), (19, 10, 5, 3, 2, 1)
+_MAP_CHANNELS = (576, 1280, 512, 256, 256, 128)
+_FINEST_STRIDE = 16
 _SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
 _RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)
 _CENTRE_SCALE, _SIZE_SCALE = 10.0, 5.0
@@ -98,7 +101,8 @@ class SsdMobileNet(nn.Module):
 
     anchors: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, input_px: int = INPUT_PX) -> None:
+        """input_px: side of its pictures. The weights are the same for all, the anchors are not."""
         super().__init__()
         self.stem = ConvLayer(3, 32, 3, stride=2)
         self.blocks = nn.ModuleList()
@@ -112,17 +116,18 @@ class SsdMobileNet(nn.Module):
         self.extras = nn.ModuleList()
         for before, (narrow, width) in zip(_MAP_CHANNELS[1:], EXTRAS, strict=False):
             self.extras.append(nn.Sequential(ConvLayer(before, narrow), ConvLayer(narrow, width, 3, stride=2)))
-        counts = [len(_shapes(layer)) for layer in range(len(_GRIDS))]
+        counts = [len(_shapes(layer)) for layer in range(len(_MAP_CHANNELS))]
         self.box_heads, self.class_heads = (
             nn.ModuleList(nn.Conv2d(c, n * values, 1) for c, n in zip(_MAP_CHANNELS, counts, strict=True))
             for values in (4, CLASSES)
         )
-        self.register_buffer("anchors", ssd_anchors(), persistent=False)
+        self.register_buffer("anchors", ssd_anchors(input_px), persistent=False)
 
     def forward(self, pixels: Tensor) -> SsdOutput:
         """Look at pictures.
 
-        pixels: float32 [b, 3, 300, 300], RGB, -1..1, each picture stretched to the square
+        pixels: float32 [b, 3, input_px, input_px], RGB, -1..1, each picture stretched to the square. The shapes of the
+        output are those at 300 px
         """
         x, kept = self.stem(pixels), {}
         for index, block in enumerate(self.blocks):
@@ -157,11 +162,19 @@ def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat((centre - half, centre + half), -1)
 
 
-def ssd_anchors() -> Tensor:
-    """The 1917 anchors, float32 [n, 4]: centre y, x, height, width as shares of the picture."""
+def grids(input_px: int) -> list[int]:
+    """The sides of the maps that boxes come from: 19, 10, 5, 3, 2, 1 at 300 px."""
+    found = [math.ceil(input_px / _FINEST_STRIDE)]
+    while len(found) < len(_MAP_CHANNELS):
+        found.append(math.ceil(found[-1] / 2))
+    return found
+
+
+def ssd_anchors(input_px: int = INPUT_PX) -> Tensor:
+    """The anchors, 1917 at 300 px, float32 [n, 4]: centre y, x, height, width as shares of the picture."""
     rows = [
         ((row + 0.5) / grid, (column + 0.5) / grid, height, width)
-        for layer, grid in enumerate(_GRIDS)
+        for layer, grid in enumerate(grids(input_px))
         for row in range(grid)
         for column in range(grid)
         for height, width in _shapes(layer)

@@ -11,6 +11,8 @@ What it promises:
 
 - Each picture is first asked about the lens (shared.lens): from one that shows nothing (black, blank, the same as
   before) no guidance comes.
+- By setting, a picture that did not change is not looked at, for half a second at most and while nothing is there
+  (unchanged). Lens, sound and the camera's own turn are followed all the same.
 - Sirens and horns are listened for (street_sounds), whatever the model makes of sound.
 - A look takes along the last SOUND_S of sound and the look before it, where that is no older than BEFORE_S.
 - A look is worded where the policy asks for it, and once in each chunk, at its middle, unless something is being said;

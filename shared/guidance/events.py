@@ -171,7 +171,7 @@ class WordNow:
 
 @dataclass(frozen=True, slots=True)
 class LookSooner:
-    """The lens shows nothing: ask again about the first picture from `at_s` on."""
+    """The lens shows nothing, or nothing new: ask again about the first picture from `at_s` on."""
 
     at_s: float
 

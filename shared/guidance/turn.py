@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared import monitor, policy, sight, vocabulary
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ
-from shared.guidance import events, street_sounds
+from shared.guidance import events, street_sounds, unchanged
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.guidance.placing import side_of
 from shared.lens import LensHistory, LensTrouble, examine
@@ -52,6 +52,8 @@ class GuidanceState:
     """Length of a recorded chunk: each is worded once, at its middle."""
     stills: bool = False
     """The pictures are stills, which may be shown for long: no frozen camera."""
+    skip_unchanged: bool = False
+    """A picture that did not change is not looked at, while nothing is there (shared.guidance.unchanged)."""
     policy: PolicyState = field(default_factory=PolicyState)
     model: events.LoadedModel | None = None
     proven: frozenset[str] | None = None
@@ -73,6 +75,8 @@ class GuidanceState:
     upright: Uprightness = field(default_factory=Uprightness)
     look: tuple[float, Observation] | None = None
     """When the picture of the newest look was taken, and what was seen."""
+    looked_at: unchanged.LookedAt | None = None
+    """Its picture, where the next ones are compared with it."""
     ready: tuple[StateChange, ...] = ()
     """What is to be announced once the model has looked at a picture that shows something."""
     worded_chunk: int = -1
@@ -137,10 +141,30 @@ def _picture(state: GuidanceState, event: events.PictureTaken, now_s: float) -> 
     if state.model is not None and not blind:
         if "look" in state.model.manifest.model:
             state = replace(state, thumb=sight.thumb(event.image))
-        return state, (events.LookNow(_heard(state.sound), _look_before(state)),)
+        return _look(state, event, now_s)
     sooner = (events.LookSooner(event.t_s + events.LENS_AGAIN_S),) if blind else ()
     state, actions = _decide(state, policy.Viewed(trouble), now_s, seen_s=event.t_s)
     return state, sooner + actions
+
+
+def _look(state: GuidanceState, event: events.PictureTaken, now_s: float) -> Turn:
+    """Look, unless the last look saw the same."""
+    if state.skip_unchanged:
+        looked_at, same = unchanged.step(state.looked_at if _quiet(state) else None, event.image, event.t_s)
+        state = replace(state, looked_at=looked_at)
+        if looked_at is not None and same:
+            state, actions = _decide(state, policy.TimePassed(), now_s)
+            return state, (events.LookSooner(looked_at.again_s), *actions)
+    return state, (events.LookNow(_heard(state.sound), _look_before(state)),)
+
+
+def _quiet(state: GuidanceState) -> bool:
+    """The newest look shows nothing that counts, so that no look at it confirms anything; and nothing was heard in it,
+    which would be new at each look."""
+    if state.look is None:
+        return False
+    seen = state.look[1]
+    return seen.audio is None and all(hazard.score < state.settings.hazard_above for hazard in seen.hazards)
 
 
 def _heard(sound: tuple[events.SoundTaken, ...]) -> NDArray[np.float32] | None:

@@ -119,12 +119,14 @@ class Silent:
         self.failures.append(reason)
 
 
-def on_a_device(model: LoadedModel, course: Course, wearer: PolicySettings) -> tuple[Record, Guidance]:
+def on_a_device(
+    model: LoadedModel, course: Course, wearer: PolicySettings, *, skip_unchanged: bool = False
+) -> tuple[Record, Guidance]:
     """What the device's thread does: what it asks of the model, and what it has voice and recorder do."""
     record: Record = []
     now_s = 0.0
     voice, listener = SlowVoice(lambda: now_s, record), Silent(record)
-    chosen = GuidanceSettings(wearer, chunk_s=course.chunk_s, wait_for_looks=True)
+    chosen = GuidanceSettings(wearer, chunk_s=course.chunk_s, wait_for_looks=True, skip_unchanged=skip_unchanged)
     device = Guidance(voice, listener, settings=chosen, clock=SystemClock(), walk_now=lambda: now_s)
     sound, heard = (np.zeros(0, np.int16) if course.sound is None else course.sound()), 0
     device.start()
@@ -149,7 +151,12 @@ def on_a_device(model: LoadedModel, course: Course, wearer: PolicySettings) -> t
 
 
 def evaluated(
-    model: LoadedModel, course: Course, wearer: PolicySettings, monkeypatch: pytest.MonkeyPatch
+    model: LoadedModel,
+    course: Course,
+    wearer: PolicySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    settings: DriveSettings = SETTINGS,
 ) -> tuple[Record, list[GuidanceAction]]:
     """What the evaluation does, in the same words; and the bare actions."""
     record: Record = []
@@ -177,7 +184,7 @@ def evaluated(
 
     with monkeypatch.context() as patched:
         patched.setattr(driving, "turn", noted)
-        drive(Watched(model, record), course, wearer, SETTINGS)
+        drive(Watched(model, record), course, wearer, settings)
     return record, actions
 
 
@@ -202,6 +209,41 @@ def test_a_rendered_walk_is_the_same_on_a_device_and_in_the_evaluation(
     theirs, _ = evaluated(model, course, wearer, monkeypatch)
     assert kinds(ours) >= {"look", "word", "say"}
     assert ours == theirs
+
+
+def still_until_somebody_comes(appears_s: float) -> Course:
+    """A street from a camera that stands, with its sensor's noise; then somebody in red."""
+    from tests.shared.runtime.small_eyes import RED
+
+    street = walks.render_frame(walks.plan_walk(7, duration_s=2.0, objects=("pole",)), 0.0, 320, 240).image
+
+    def frames() -> Iterator[Frame]:
+        for number, t_s in enumerate(np.arange(0.0, appears_s + 2.0, 0.25).tolist()):
+            noise = np.random.default_rng(number).normal(0, 2.5, street.shape)
+            image = np.clip(street + noise, 0, 255).astype(np.uint8)
+            if t_s >= appears_s:
+                image[60:220, 130:190] = RED
+            yield Frame(t_s, image, None, False)
+
+    return Course("still", "day", appears_s + 2.0, (), frames)
+
+
+def test_looks_at_a_street_that_does_not_change_are_left_out_on_both_until_somebody_comes(
+    eyes: GuidanceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, wearer = still_until_somebody_comes(4.25), PolicySettings()
+    ours, device = on_a_device(eyes, course, wearer, skip_unchanged=True)
+    skips = replace(SETTINGS, skip_unchanged=True)
+    theirs, actions = evaluated(eyes, course, wearer, monkeypatch, settings=skips)
+    assert ours == theirs
+    pictures = {frame.image.tobytes() for frame in course.frames()}  # the others are turned copies
+    looks = [entry for entry in ours if entry[0] == "look" and entry[1] in pictures]
+    assert len(looks) == 9 + 8, "each half second, and each picture from when somebody is there"
+    assert sum(isinstance(action, events.LookSooner) for action in actions) == 8
+    assert any(entry[0] == "say" for entry in ours)
+    each, _ = on_a_device(eyes, course, wearer)
+    assert [entry for entry in each if entry[0] == "say"] == [entry for entry in ours if entry[0] == "say"]
+    assert device.live_s > 0.0
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from server.evaluation import rendered, speech
 from server.evaluation.drive import DriveSettings, drive, looks
-from server.evaluation.facts import Course
+from server.evaluation.facts import Course, Frame
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
 from tests.server.evaluation.stage import BIN, CURB, Reader, course_of
@@ -65,6 +65,21 @@ def test_a_still_that_stays_in_view_is_computed_once_but_looked_at_often() -> No
     assert model.looks == 4
     assert len(done.moments) == 32
     assert [said.text for said in done.utterances] == ["Caution, bin on the left."]
+
+
+def test_a_picture_that_was_left_out_is_judged_by_what_the_look_before_saw() -> None:
+    model, quiet = Reader(), course_of(lambda t: [], duration_s=4.0)
+    times = [0.0, 0.25, 0.5, 0.75, 1.1, 1.35]  # looks at 0, 0.5 and 1.0: the judged one is left out
+
+    def frames() -> Iterator[Frame]:
+        for t_s, frame in zip(times, quiet.frames(), strict=False):
+            yield replace(frame, t_s=t_s, sampled=t_s == 1.1)
+
+    settings = DriveSettings(pictures=False, skip_unchanged=True)
+    done = go(replace(quiet, frames=frames, duration_s=1.5), model, settings)
+    judged = [(moment.t_s, moment.look_ms) for moment in done.moments if moment.sampled]
+    assert judged == [(1.25, 0.0)]
+    assert model.looks == 3
 
 
 def test_without_timing_a_slow_model_changes_no_word_and_with_it_words_come_later() -> None:

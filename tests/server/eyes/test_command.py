@@ -86,7 +86,8 @@ def test_a_backbone_by_folder_is_trained_on_and_its_licence_told(tmp_path: Path)
     ("arguments", "said"),
     [
         (("starter", "--backbone", "a/b"), "--backbone is for eyes"),
-        (("eyes", "--steps", "3"), "--steps and --size are for --backbone"),
+        (("eyes", "--steps", "3"), "--steps is for --backbone"),
+        (("starter", "--size", "224"), "--size is for eyes"),
         (("eyes", "--backbone", "a/b", "--steps", "0"), "--steps must be at least 1"),
         (("eyes", "--backbone", "a/b", "--from", "x.tgz"), "--backbone is for eyes, alone"),
         (("eyes", "--backbone", "nobody/nothing"), "'nobody/nothing' could not be loaded"),

@@ -104,6 +104,18 @@ def test_every_output_has_the_shape_it_promises() -> None:
         torch.testing.assert_close(each[0], each[1])
 
 
+@pytest.mark.parametrize("size_px", [ssd_mobilenet.SMALLEST_PX, 224, 255])
+def test_smaller_pictures_have_fewer_anchors_and_the_same_weights(size_px: int) -> None:
+    small = SsdMobileNet(size_px).eval()
+    small.load_state_dict(SsdMobileNet().state_dict())
+    with torch.inference_mode():
+        seen = small(torch.zeros(1, 3, size_px, size_px))
+    assert seen.boxes.shape == (1, len(small.anchors), 4)
+    assert seen.class_logits.shape[1] == len(small.anchors) < 1917
+    centres = small.anchors[:, :2]
+    assert 0.0 < float(centres.min()) < float(centres.max()) < 1.0
+
+
 # Boxes as a person would draw them: y and x of the upper left corner, then of the lower right one.
 @with_pictures
 @pytest.mark.parametrize(
