@@ -1,7 +1,7 @@
 """What moments are searched by gets an inverted index: the words, things and flags, and the moments in which each
 stands. The narrow rows get numbers, and say whose a moment is and where it stands as `samples` does.
 
-Revision: 0022, after 0019.
+Revision: 0022, after 0021.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from alembic import op
 from server.database import packing
 
 revision = "0022"
-down_revision = "0019"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
