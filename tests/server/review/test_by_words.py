@@ -145,7 +145,7 @@ def test_a_word_that_only_an_erased_moment_had_is_nowhere_in_the_home(desk: Hous
         wish = EraseRecord(f"e-{record}", "pi-1", 5.0, record_ids=(record,))
         assert desk.merge.put_record("pi-1", "erase", wish).state == "merged"
     assert searching.count(desk.store, wanted) == 0
-    assert desk.store.empty_wal()
+    assert desk.store.wipe()
     files = [path for path in desk.home.rglob("*") if path.is_file()]
     assert [path.name for path in files if b"zwetschgenbaum" in readable(path).lower()] == []
     with desk.store.reading() as connection:
