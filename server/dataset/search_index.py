@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, exists, func, insert, literal, select, update
 
 from server.database import review_tables as tables
 
@@ -108,7 +108,7 @@ def differences(connection: Connection) -> Iterator[str]:
             for term in row.terms:
                 count, total = wanted.get(term, (0, 0))
                 wanted[term] = count + 1, total + row.number * _FACTOR % _MODULUS
-    hashed = func.sum(_POSTINGS.moment * _FACTOR % _MODULUS)
+    hashed = func.sum(cast(_POSTINGS.moment, BigInteger) * literal(_FACTOR, BigInteger) % _MODULUS)
     there = select(_POSTINGS.term, func.count(), hashed).group_by(_POSTINGS.term)
     for term, count, total in connection.execute(there):
         if wanted.pop(term, None) != (count, int(total)) or term not in names:
