@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, exists, func, insert, literal, select, update
@@ -99,21 +100,24 @@ def make_again(connection: Connection) -> None:
 def differences(connection: Connection) -> Iterator[str]:
     """Terms of which rows and postings do not say the same. Memory is that of all different terms."""
     ids = {(kind, text): number for number, kind, text in connection.execute(select(tables.search_terms))}
-    wanted, names = dict[int, tuple[int, int]](), {number: f"{kind}:{text}" for (kind, text), number in ids.items()}
-    for some in _rows(connection):
-        for row in some:
-            own = {ids.get(term, 0) for term in terms_of(row._mapping)}
-            if own != set(row.terms):
-                yield f"moment {row.sample_id}"
-            for term in row.terms:
-                count, total = wanted.get(term, (0, 0))
-                wanted[term] = count + 1, total + row.number * _FACTOR % _MODULUS
-    hashed = func.sum(cast(_POSTINGS.moment, BigInteger) * literal(_FACTOR, BigInteger) % _MODULUS)
-    there = select(_POSTINGS.term, func.count(), hashed).group_by(_POSTINGS.term)
-    for term, count, total in connection.execute(there):
-        if wanted.pop(term, None) != (count, int(total)) or term not in names:
+    names, wanted = {number: f"{kind}:{text}" for (kind, text), number in ids.items()}, dict[int, tuple[int, int]]()
+    for row in chain.from_iterable(_rows(connection)):
+        if {ids.get(term, 0) for term in terms_of(row._mapping)} != set(row.terms):
+            yield f"moment {row.sample_id}"
+        for term in row.terms:
+            count, total = wanted.get(term, (0, 0))
+            wanted[term] = count + 1, total + row.number * _FACTOR % _MODULUS
+    there = _summed(connection)
+    for term in sorted(wanted.keys() | there.keys()):
+        if term not in names or wanted.get(term) != there.get(term):
             yield names.get(term, f"term {term}")
-    yield from (names.get(term, f"term {term}") for term in wanted)
+
+
+def _summed(connection: Connection) -> dict[int, tuple[int, int]]:
+    """Of each term's postings: their number, and the sum of hashes."""
+    hashed = func.sum(cast(_POSTINGS.moment, BigInteger) * literal(_FACTOR, BigInteger) % _MODULUS)
+    found = connection.execute(select(_POSTINGS.term, func.count(), hashed).group_by(_POSTINGS.term))
+    return {term: (count, int(total)) for term, count, total in found}
 
 
 def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:

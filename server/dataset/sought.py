@@ -29,16 +29,20 @@ _C = tables.sought.c
 def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
     """Write what these rows of different moments are searched by, inside the caller's transaction; nothing of erased
     ones. A look that is there stays."""
-    values = [row_of(row) for row in rows if not row.erased]
-    named = [search_index.terms_of(value) for value in values]
-    ids = search_index.ids_of(connection, set().union(*named))
-    for value, terms in zip(values, named, strict=True):
-        value["terms"] = sorted(ids[term] for term in terms)
+    values = _values(connection, [row for row in rows if not row.erased])
     known = {row.sample_id: row for row in _known(connection, [value["sample_id"] for value in values])}
     before = {(term, row.number) for row in known.values() for term in row.terms}
     after = _written(connection, values, {sample_id: row.number for sample_id, row in known.items()})
     search_index.add(connection, after - before)
     search_index.take(connection, before - after)
+
+
+def _values(connection: Connection, rows: Sequence[SampleRow]) -> list[dict[str, Any]]:
+    """The rows to be written; terms that are new are."""
+    values = [row_of(row) for row in rows]
+    named = [search_index.terms_of(value) for value in values]
+    ids = search_index.ids_of(connection, set().union(*named))
+    return [{**value, "terms": sorted(ids[term] for term in terms)} for value, terms in zip(values, named, strict=True)]
 
 
 def _written(connection: Connection, values: Sequence[dict[str, Any]], known: Mapping[str, int]) -> set[Posting]:

@@ -273,20 +273,21 @@ def test_lists_and_figures_hold_ones_own_moments_only(
 
 @pytest.mark.parametrize("control", ["on", "off"])
 def test_what_could_be_taught_is_counted_over_the_moments_that_one_may_see(
-    control: str, app: Any, site: Town, monkeypatch: pytest.MonkeyPatch
+    control: str, memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (ADAS, BOBS):
-        cone = ReviewDecision("edit", "Ana", "Caution, cone ahead.")
-        decisions.review(site.house.store, site.house.dataset, name, cone, now_s=site.clock.utc_s())
     if control == "off":
         monkeypatch.setattr(visible, "clause", lambda *_: None)
-    carl, ana = browser(app, site, "Carl"), browser(app, site, "Ana")
-    told = "2 new confirmed moments" if control == "off" else "1 new confirmed moment,"
-    assert told in carl.get("/teach").text
-    assert "2 new confirmed moments" in ana.get("/teach").text
-    refused = carl.post("/teach", data={"thing": "cone"})
-    assert refused.status_code == 422
-    assert f"{told[0]} confirmed moments of a cone" in refused.text, "nor is it said to who tries"
+    with town(memory_path) as own:
+        house = own.house
+        for name in (ADAS, BOBS):
+            cone = ReviewDecision("edit", "Ana", "Caution, cone ahead.")
+            decisions.review(house.store, house.dataset, name, cone, now_s=own.clock.utc_s())
+        told = "2 new confirmed moments," if control == "off" else "1 new confirmed moment,"
+        assert told in own.as_("Carl").get("/teach").text
+        assert "2 new confirmed moments," in own.as_("Ana").get("/teach").text
+        refused = own.as_("Carl").post("/teach", data={"thing": "cone"})
+        assert refused.status_code == 422
+        assert f"{told[0]} confirmed moments of a cone" in refused.text, "nor is it said to who tries"
 
 
 @pytest.mark.parametrize("control", ["on", "off"])
