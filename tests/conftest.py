@@ -60,9 +60,13 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What must hold of SQLite and of PostgreSQL is marked `both_databases`, and runs on either."""
-    if metafunc.definition.get_closest_marker("both_databases"):
-        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+    """What must hold of SQLite and of PostgreSQL is marked `both_databases`, and runs on either; what takes long on
+    the latter with `soak=True` in the soak."""
+    marker = metafunc.definition.get_closest_marker("both_databases")
+    if marker:
+        late = [pytest.mark.soak] if marker.kwargs.get("soak") else []
+        kinds = ["sqlite", pytest.param("postgresql", marks=late)]
+        metafunc.parametrize("database", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from server.broker.child import HOST, free_port
 from server.database import postgresql
 
 NAME, USER, PASSWORD = "made", "waycue", "of the tests"
+ADMIN = "postgres"  # waycue itself is an ordinary user, who owns its database
 _PDEATHSIG = 1
 MISSING = "PostgreSQL is not installed (apt install postgresql)"
 
@@ -56,7 +57,8 @@ class PostgresChild:
         """Start it and wait until it answers; the first start makes its data. Does nothing where it runs."""
         if self._process is not None:
             return
-        if not (self.folder / "data").exists():
+        new = not (self.folder / "data").exists()
+        if new:
             self._init()
         options = {"port": str(self.port), "listen_addresses": HOST, "unix_socket_directories": str(self.folder)}
         options |= {"shared_buffers": "32MB", "max_connections": "60", "autovacuum": "off", "min_wal_size": "32MB"}
@@ -76,11 +78,13 @@ class PostgresChild:
         while True:
             try:
                 self.connect("postgres").close()
-                return
+                break
             except psycopg.OperationalError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise
                 tick.wait(0.05)
+        if new:
+            self.say(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
 
     def _init(self) -> None:
         password = self.folder / "password"
@@ -88,7 +92,7 @@ class PostgresChild:
         if self._user is not None:
             for path in (self.folder, password):
                 shutil.chown(path, self._user)
-        command = [find("initdb") or "", "-D", str(self.folder / "data"), "-U", USER, f"--pwfile={password}"]
+        command = [find("initdb") or "", "-D", str(self.folder / "data"), "-U", ADMIN, f"--pwfile={password}"]
         command += ["--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "--no-sync"]
         subprocess.run(command, check=True, user=self._user, stdout=subprocess.DEVNULL, cwd=self.folder)
 
@@ -112,7 +116,7 @@ class PostgresChild:
 
     def connect(self, name: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            host=HOST, port=self.port, user=USER, password=PASSWORD, dbname=name, autocommit=True, connect_timeout=5
+            host=HOST, port=self.port, user=ADMIN, password=PASSWORD, dbname=name, autocommit=True, connect_timeout=5
         )
 
     def url(self, name: str) -> URL:
@@ -122,17 +126,17 @@ class PostgresChild:
     def empty(self, *, locale: str = "C") -> URL:
         """A database without tables."""
         name = f"empty{next(self._numbers)}"
-        self.say(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE '{locale}'")
+        self.say(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE '{locale}' OWNER {USER}")
         return self.url(name)
 
     def fresh(self) -> URL:
         """A database with today's tables: a copy of one, which takes 50 ms where its migrations take 500."""
         if not self._made:
-            self.say(f"CREATE DATABASE {NAME}")
+            self.say(f"CREATE DATABASE {NAME} OWNER {USER}")
             postgresql.open_engine(self.url(NAME)).dispose()
             self._made = True
         name = f"test{next(self._numbers)}"
-        self.say(f"CREATE DATABASE {name} TEMPLATE {NAME}")
+        self.say(f"CREATE DATABASE {name} TEMPLATE {NAME} OWNER {USER}")
         return self.url(name)
 
     def drop(self, url: URL) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.child import BrokerChild
+from server.database import settings as database_settings
 from server.database import store as db
 from server.database.store import open_store
 from server.dataset import merge
@@ -44,6 +45,7 @@ def _end(child: subprocess.Popen[str]) -> None:
     child.stdout.close()
 
 
+@pytest.mark.both_databases(soak=True)
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_right_after_a_step_everything_is_merged_once_by_its_next_life(
     broker: BrokerChild, memory_path: Path, step: str
@@ -53,6 +55,7 @@ def test_killed_right_after_a_step_everything_is_merged_once_by_its_next_life(
     for number in range(CHUNKS):
         box.seal_chunk(chunk(number), payloads(number, clip_bytes=CLIP_BYTES))
     box.seal_correction(correction(1), wav(99))
+    database_settings.of_home(memory_path / "home")  # with PostgreSQL its settings are written now
     first = _server(broker, memory_path / "home", step, 3)
     link.start()
     try:

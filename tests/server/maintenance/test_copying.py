@@ -169,7 +169,9 @@ def test_a_database_that_orders_text_by_a_language_is_refused(home: Path, postgr
     found = postgres.say("SELECT collname FROM pg_collation WHERE collprovider = 'i' AND collname = 'en-x-icu'")
     if not found:
         pytest.skip("this PostgreSQL was built without ICU")
-    postgres.say("CREATE DATABASE by_language TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C'")
+    postgres.say(
+        "CREATE DATABASE by_language TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C' OWNER waycue"
+    )
     with pytest.raises(ConfigError, match="createdb"):
         copying.copy(home, postgres.url("by_language"))
     with pytest.raises(Transient, match="does not answer"):
