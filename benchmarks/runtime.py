@@ -105,12 +105,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "drafting": drafting,
         "models": {},
     }
+    atomic.make_dirs(OUT.parent)
     for name in chosen.shape or SHAPES:
         shape = SHAPES[name]()
         figures = measure(shape, machine, console, threads=chosen.threads, rounds=chosen.rounds)
         measured["models"][name] = figures | {"at_measured_rate": at_rate(figures["sides"], drafting)}
-    atomic.make_dirs(OUT.parent)
-    atomic.write_json(OUT, measured)
+        atomic.write_json(OUT, measured)  # what was measured stays where the next is interrupted
     for name, figures in measured["models"].items():
         console.print(table(name, figures))
     for kind, of in drafting.items():

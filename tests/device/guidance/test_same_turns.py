@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device.build import guidance_settings
 from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
+from device.config import Config, GuidanceSection
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance, GuidanceSettings
 from device.voice.sinks import Timeline, UtteranceEnded, VoiceEvent
@@ -244,6 +246,11 @@ def test_looks_at_a_street_that_does_not_change_are_left_out_on_both_until_someb
     each, _ = on_a_device(eyes, course, wearer)
     assert [entry for entry in each if entry[0] == "say"] == [entry for entry in ours if entry[0] == "say"]
     assert device.live_s > 0.0
+
+
+def test_looks_are_left_out_by_setting_only() -> None:
+    assert not guidance_settings(Config()).skip_unchanged
+    assert guidance_settings(Config(guidance=GuidanceSection(skip_unchanged=True))).skip_unchanged
 
 
 @pytest.fixture(scope="module")
