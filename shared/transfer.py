@@ -106,7 +106,7 @@ class SenderTick:
     part_bytes: int | None = None  # size to cut by from now on; None = as before
     heard_s: float = float("inf")  # when the receiver last said anything, about whatever file
     credit: int = UNBOUNDED  # units that may be spent (shared.credit)
-    alone_bytes: int = 0  # a container of at most so many bytes goes as one part
+    alone_bytes: int = 0  # a container of at most so many bytes goes as one part; of others parts may be as large
 
 
 SenderEvent = Online | Offline | AckCame | SenderTick
@@ -286,7 +286,8 @@ def _fill_with_parts(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sen
     flying = list(state.flying)
     room_parts, room_bytes, credit = tick.room_parts, tick.room_bytes, tick.credit - (state.phase == "new")
     todo = state.acked.union(Ranges.of(flying)).missing(state.size_bytes)
-    for start, end in todo.parts(min(state.part_bytes, max(credit, 1) * UNIT_BYTES)):
+    size = max(state.part_bytes, tick.alone_bytes) if state.contained else state.part_bytes
+    for start, end in todo.parts(min(size, max(credit, 1) * UNIT_BYTES)):
         if room_parts < 1 or room_bytes < end - start or credit < units_of(end - start):
             break
         actions.append(SendPart(start, end))

@@ -18,7 +18,8 @@ Promises:
    What the wearer has erased (`seal_erase`) is deleted at once, also what is being sent; after a crash in between, the
    rest of it at the next opening.
 4. Uploader and retention share one registry of claims: what is being sent is not deleted under its hands.
-5. Order of sending: everything small before clips; corrections, then what the wearer flagged, then the rest; then age.
+5. Order of sending: everything small before clips that do not fit into their record's container; corrections, then what
+   the wearer flagged, then the rest; then age.
 
 `record.json` is exactly the message that travels on `up/event`. With a key of the server's it and the payload files are
 encrypted before they touch the disk (device.outbox.enclosed).

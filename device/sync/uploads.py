@@ -394,12 +394,10 @@ def _fill(state: Uploads, now_s: float, *, windows: int = 1) -> tuple[Uploads, l
 
 
 def _alone(state: Uploads, room_bytes: int) -> int:
-    """How large a container may be that goes as one part. The first one on a link of which nothing is known may be more
-    than there is room for, but nothing goes beside it."""
+    """How large a container may be that goes as one part."""
     if state.purse.mode == "unknown":
         return 0
-    most = alone_bytes(state.pace, state.part_bytes)
-    return min(most, max(0, room_bytes)) if state.flying_bytes or state.wire_bytes else most
+    return min(alone_bytes(state.pace, state.part_bytes), max(0, room_bytes))
 
 
 def _bytes_of(actions: Iterable[UploadsAction]) -> int:
@@ -409,11 +407,12 @@ def _bytes_of(actions: Iterable[UploadsAction]) -> int:
 
 
 def _ask_credit(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
-    """Ask for what it would take to send, now, all that the window and the next one let go."""
+    """Ask for what it would take to send, now, all that the window and the next one let go. The first window holds one
+    container: three more are asked for, since the link's speed is told by a window that is full."""
     if not state.online or not state.purse.may_ask(now_s):
         return state, []
     free, begun = _begin(replace(state, purse=Purse()), now_s)
-    _, more = _fill(free, now_s, windows=2)
+    _, more = _fill(free, now_s, windows=2 if state.pace.bytes_per_s or not state.containers else 4)
     purse, units = state.purse.asked(sum(map(_cost, (*begun, *more))), now_s)
     state = replace(state, purse=purse)
     return state, [] if units is None else [AskCredit(CreditWish(units, purse.held(now_s), purse.number))]

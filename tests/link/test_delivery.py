@@ -272,7 +272,7 @@ class Wire:
         self.busy = 0
         self.decide(Allow("all"))
         self.claim()
-        for _ in range(300):
+        for _ in range(1000):  # with credit for one message at a time each takes a round trip
             while self.up:
                 self.do("up", random.Random(0))
             self.do("settle", random.Random(0))
