@@ -270,8 +270,8 @@ def _link(
 ) -> ServerLink:
     def on_status(device: str, status: Status) -> None:
         put_status(device, status)
-        if share is not None:
-            share.met(device)
+        for told in share.met(device, online=status.online) if share is not None else ():
+            link.publish(*told)
         if not status.online:
             ingest.left(device)
         offer = offers.greet(device, online=status.online)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +70,7 @@ def open_share(
     if not config.ingest.shared:
         return None
     leases = Leases(store, clock, name, lease_s=config.ingest.lease_s)
-    return Share(ingest, leases, clock, tuple if enrolled is None else enrolled.names)
+    return Share(ingest, leases, tuple if enrolled is None else enrolled.names)
 
 
 def filters(config: ServerConfig) -> tuple[str, ...]:
@@ -106,9 +105,14 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, enrolled=enrolled)))
         share = open_share(name, ingest, store, config, clock, enrolled)
         assert share is not None
-        ports = Ports(
-            share.handle, settling=ingest.settling, waits=lambda: ingest.waits, on_status=_meeting(share, ingest)
-        )
+
+        def on_status(device: str, status: Status) -> None:
+            for told in share.met(device, online=status.online):
+                link.publish(*told)
+            if not status.online:
+                ingest.left(device)
+
+        ports = Ports(share.handle, settling=ingest.settling, waits=lambda: ingest.waits, on_status=on_status)
         if enrolled is not None:
             ports = replace(ports, is_enrolled=enrolled.__contains__)
         share.link = link = ServerLink(BrokerSession(host, port, name, tls, WORKER_FILTERS, persistent=False), ports)
@@ -127,17 +131,6 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
                 atomic.write_bytes(ready_file, f"{name}\n".encode())
         while not stopping.wait(RENEW_EVERY_S):
             _renew(authority, name, tls)
-
-
-def _meeting(share: Share, ingest: Ingest) -> Callable[[str, Status], None]:
-    """What a worker does about a device's status."""
-
-    def on_status(device: str, status: Status) -> None:
-        share.met(device)
-        if not status.online:
-            ingest.left(device)
-
-    return on_status
 
 
 def _renew(authority: Authority | None, name: str, tls: ssl.SSLContext | None) -> None:

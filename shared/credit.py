@@ -111,6 +111,10 @@ class Purse:
         kept = replace(self, mode="credit", units=held, void_at_s=void_at_s, wished=wished, ask_at_s=ask_at_s)
         return replace(kept, tries=0, number=number, standing=standing, rest=min(self.rest, standing))
 
+    def anew(self, now_s: float) -> Purse:
+        """Another receiver has the device now, and knows nothing of what was granted or asked for."""
+        return Purse("credit", void_at_s=now_s, ask_at_s=now_s, draw=self.draw)
+
     def may_ask(self, now_s: float) -> bool:
         """Whether `asked` could say anything now."""
         return self.mode != "unbounded" and (now_s >= self.ask_at_s or (self.mode == "credit" and not self.wished))

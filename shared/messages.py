@@ -243,6 +243,9 @@ class CreditGrant:
     """Counts the grants to this device."""
     standing: Count = field(default=0, metadata=strict.LATER)
     """From now on the device may send so much without asking, whenever all that it sent was answered."""
+    anew: bool = field(default=False, metadata=strict.LATER)
+    """Another process takes in what the device sends: nothing counts any more that was granted or asked for, and what
+    is on its way may be lost, as at a cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
         case Claimed(items=items):
             state = _add(state, items)
         case Granted(grant=grant):
-            state = replace(state, heard_s=now_s, purse=_granted(state.purse, grant, now_s))
+            state = _granted(replace(state, heard_s=now_s), grant, now_s)
         case Answered(name=name, ack=ack):
             purse = state.purse.heard(ack.grants, now_s)
             before = state = replace(state, heard_s=now_s, purse=purse, containers=ack.containers)
@@ -215,8 +215,12 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
     return state, [*actions, *dropped, *over, *begun, *more, *wish]
 
 
-def _granted(purse: Purse, grant: CreditGrant, now_s: float) -> Purse:
-    return purse.granted(grant.units, grant.number, now_s, standing=grant.standing)
+def _granted(state: Uploads, grant: CreditGrant, now_s: float) -> Uploads:
+    if not grant.anew:
+        granted = state.purse.granted(grant.units, grant.number, now_s, standing=grant.standing)
+        return replace(state, purse=granted)
+    # As after a cut: what is there is asked of the one that takes in now, without waiting for a patience to end.
+    return _advance_all(replace(state, purse=state.purse.anew(now_s)), Offline(), now_s)[0]
 
 
 def _advance_all(

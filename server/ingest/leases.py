@@ -45,13 +45,13 @@ class Leases:
 
     def __init__(self, store: Store, clock: Clock, name: str, *, lease_s: float) -> None:
         self.name, self.lease_s = name, lease_s
-        self._store, self._clock = store, clock
+        self.clock, self._store = clock, store
 
     def round(self, released: Collection[int] = ()) -> Held:
         """Renew, take and give back. released: partitions that it has settled and given up. Raises: SQLAlchemyError."""
-        started_s = self._clock.monotonic_s()
+        started_s = self.clock.monotonic_s()
         with self._store.writing() as connection:
-            now_s = self._clock.utc_s()
+            now_s = self.clock.utc_s()
             own = db.ingest_leases.c.holder == self.name
             if released:
                 connection.execute(delete(db.ingest_leases).where(own, db.ingest_leases.c.number.in_(released)))

@@ -1,6 +1,7 @@
 """The part of the devices that one of several processes takes in: leased, listened to, handed over.
 
-    a partition is taken    its devices' unfinished files are gone on with, then their topics are subscribed to
+    a partition is taken    its devices' unfinished files are gone on with, their topics are subscribed to, and those
+                            that are online are told (`CreditGrant.anew`): they ask what is there, as after a cut
     it is to be given back  their topics are no longer subscribed to; what came is settled and its files are closed; the
                             lease ends with the next round
     its lease has ended     the same, but for the settling: another process has it
@@ -27,9 +28,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.ingest.ingest import Ingest
 from server.ingest.leases import Held, Leases
 from server.ingest.partitions import PARTITIONS, partition_of
-from shared import topics
+from shared import messages, topics
 from shared.background import Background
-from shared.clock import Clock
+from shared.credit import FRESH
+from shared.messages import CreditGrant
 from shared.topics import Reply
 
 ROUNDS = 5.0
@@ -53,19 +55,19 @@ class Hearing(Protocol):
 class Share:
     """What this process takes in. link: set before `start`. known: devices that may come, as far as anybody knows."""
 
-    def __init__(
-        self, ingest: Ingest, leases: Leases, clock: Clock, known: Callable[[], Iterable[str]] = tuple
-    ) -> None:
+    def __init__(self, ingest: Ingest, leases: Leases, known: Callable[[], Iterable[str]] = tuple) -> None:
         self.link: Hearing | None = None
         self.ignored = 0
         """Messages of devices that are another's."""
         self.heard: frozenset[int] = frozenset()
         """Partitions whose devices' messages are handled."""
-        self._ingest, self._leases, self._clock, self._known = ingest, leases, clock, known
+        self._ingest, self._leases, self._known = ingest, leases, known
+        self._clock = leases.clock
         self._held = Held()
         self._closed: frozenset[int] = frozenset()
         """Partitions of which nothing is open here any more; their leases end with the next round."""
-        self._devices: list[set[str]] = [set() for _ in range(PARTITIONS)]
+        self._devices: list[dict[str, bool]] = [{} for _ in range(PARTITIONS)]
+        """By partition: the devices, and whether they are online."""
         self._background = Background.every(leases.lease_s / ROUNDS, self.round, name="partitions", at_once=True)
 
     def start(self) -> None:
@@ -99,35 +101,38 @@ class Share:
             return []
         return self._ingest.handle(device, levels, payload)
 
-    def met(self, device: str) -> None:
-        """There is such a device."""
+    def met(self, device: str, *, online: bool) -> list[Reply]:
+        """There is such a device. Where it was not known, what it has said already went to nobody, and it is told."""
         number = partition_of(device)
         known = self._devices[number]
-        if device in known or sum(map(len, self._devices)) >= MAX_DEVICES:
-            return
-        known.add(device)
-        if number in self.heard:
-            self._hearing.hear(topics.intake(device))
+        if device in known or sum(map(len, self._devices)) < MAX_DEVICES:
+            new, known[device] = device not in known, online
+            if new and number in self.heard:
+                self._hearing.hear(topics.intake(device))
+                return _told([device] if online else [])
+        return []
 
     def _act(self, held: Held, known: Iterable[str]) -> list[Reply]:
         for device in known:
-            self.met(device)
+            if device not in self._devices[partition_of(device)]:
+                self.met(device, online=False)
         division = held.division
         ended = self._clock.monotonic_s() >= held.until_s
         mine = frozenset[int]() if ended else division.held
         self._closed &= division.held - division.taken  # the leases of the others ended with this round
         replies = self._give_up(self.heard & division.leave & mine, settled=True)
         self._give_up(self.heard - mine, settled=False)
-        self._take(mine - division.leave - self.heard - self._closed)
-        return replies
+        return [*replies, *self._take(mine - division.leave - self.heard - self._closed)]
 
-    def _take(self, numbers: frozenset[int]) -> None:
+    def _take(self, numbers: frozenset[int]) -> list[Reply]:
         if not numbers:
-            return
+            return []
         self._ingest.adopt(lambda device: partition_of(device) in numbers)
         self.heard |= numbers
         self._hearing.hear(self._filters(numbers))
         logger.info("%s takes in the devices of the partitions %s.", self._leases.name, sorted(numbers))
+        known = [self._devices[number].items() for number in sorted(numbers)]
+        return _told(device for some in known for device, online in some if online)
 
     def _give_up(self, numbers: frozenset[int], *, settled: bool) -> list[Reply]:
         """settled: what came is this process's to settle still, and the leases end after that."""
@@ -149,3 +154,9 @@ class Share:
     def _hearing(self) -> Hearing:
         assert self.link is not None
         return self.link
+
+
+def _told(devices: Iterable[str]) -> list[Reply]:
+    """The message to each that says that another process takes in now."""
+    said = messages.encode(CreditGrant(0, FRESH, anew=True))
+    return [(topics.grant(device), said) for device in devices]

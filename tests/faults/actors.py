@@ -386,11 +386,11 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
     ).opening_with(SEALING_KEY)
     ingest.granting(LEAST_QUEUED)
     own = Leases(store, SystemClock(), orders.name, lease_s=LEASE_S)  # of one machine, whose clock they all have
-    share = Share(ingest, own, clock) if orders.shared else None
+    share = Share(ingest, own) if orders.shared else None
 
     def on_status(device: str, status: Status) -> None:
-        if share is not None:
-            share.met(device)
+        for told in share.met(device, online=status.online) if share is not None else ():
+            link.publish(*told)
         if orders.worker:
             return
         merge.put_status(device, status)

@@ -5,7 +5,7 @@ Five stories, each with its own cast of real processes:
     sending     a device seals and sends, encrypted, while a server merges; one of its records is refused for good
     pruning     a device without a network runs out of its share of the disk, then comes home
     forgetting  one of the moments is erased again while they are sent: nothing of it is left on either side
-    sharing     the same with a second ingest worker: the parts of one file land in both
+    sharing     the same with a second process that takes in, and takes over what the killed one had
     updating    a device goes from m1 to m2; the keys are changed; it is offered m3, which fails on probation and is
                 taken back
 
@@ -26,6 +26,7 @@ from pathlib import Path
 from device.outbox import outbox
 from device.outbox.folder import LOST
 from device.updates.state_file import load_denied, load_state
+from server.ingest.partitions import PARTITIONS, partition_of
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from shared.bundle import read_manifest
@@ -36,6 +37,7 @@ from tests.faults.world import Actor, DeviceSeat, World
 from tests.shared.bundle.bundles import contents, make_bundle
 
 DEVICE = "pi-1"
+SERVERS_OWN = "anna"  # of two processes, `run` has it while it lives
 CHUNKS = 6
 POISON, FORGOTTEN = 4, 3
 PRUNE_BYTES = 30_000
@@ -199,7 +201,8 @@ def _forgetting(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Ou
 
 def _sharing(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outcome:
     with World(place, shared=True) as world:
-        seat = world.add_device(DEVICE, chunks=CHUNKS, poison=POISON)
+        seat = world.add_device(SERVERS_OWN, chunks=CHUNKS, poison=POISON)
+        assert partition_of(SERVERS_OWN) < PARTITIONS // 2
         killed = world.start_server_until_ready(fates.get("server"))
         world.start_server(worker=1)
         seat.start(fates.get("device"))

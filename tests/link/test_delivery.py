@@ -470,3 +470,18 @@ def test_a_quiet_device_that_was_told_of_its_standing_credit_asks_no_more(memory
         assert ledger is not None
         assert ledger.capacity == credit.QUEUE_UNITS
         assert world.resent == 0
+
+
+def test_a_device_that_is_told_of_another_process_asks_it_at_once(memory_path: Path) -> None:
+    with Wire(memory_path, queue=4000) as world:
+        world.seal(spoken=False)
+        world.connect()
+        world.do("up", random.Random(0))  # the first message: the first process has it, and dies
+        world.ingest = world.start_server()
+        anew = messages.encode(CreditGrant(0, credit.FRESH, anew=True))
+        world.hear(topics.grant(DEVICE), anew)
+        assert [topic for topic, _ in world.up if topic.endswith("/credit")]
+        started_s = world.now_s
+        world.finish()
+        world.check()
+        assert world.now_s - started_s < 1.0  # no patience had to end
