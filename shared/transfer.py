@@ -281,13 +281,16 @@ def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender,
     return _fill_with_parts(state, tick, now_s)
 
 
+def _cut_bytes(state: Sender, tick: SenderTick) -> int:
+    return max(state.part_bytes, tick.alone_bytes) if state.contained else state.part_bytes
+
+
 def _fill_with_parts(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     actions: list[SenderAction] = []
     flying = list(state.flying)
     room_parts, room_bytes, credit = tick.room_parts, tick.room_bytes, tick.credit - (state.phase == "new")
     todo = state.acked.union(Ranges.of(flying)).missing(state.size_bytes)
-    size = max(state.part_bytes, tick.alone_bytes) if state.contained else state.part_bytes
-    for start, end in todo.parts(min(size, max(credit, 1) * UNIT_BYTES)):
+    for start, end in todo.parts(min(_cut_bytes(state, tick), max(credit, 1) * UNIT_BYTES)):
         if room_parts < 1 or room_bytes < end - start or credit < units_of(end - start):
             break
         actions.append(SendPart(start, end))

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import select
 
 from device.outbox import containers
+from device.outbox import folder as outbox_folder
+from device.outbox.enclosed import enclose
 from device.outbox.outbox import Outbox, OutboxItem
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
@@ -195,6 +197,18 @@ def test_what_is_wrong_in_a_container_refuses_all_of_it(side: Side, name: str, a
     assert [ack.state for ack in said] == ["refused"]
     assert reason in said[0].reason
     assert (side.depot.entries, side.depot.quarantined, side.left_over) == ({}, [], [])
+
+
+def test_a_sealed_file_that_the_record_inside_does_not_name_refuses_the_container(memory_path: Path) -> None:
+    with closing(Side(memory_path, key=KEY)) as side:
+        record = replace(chunk(1), parts=outbox_folder.parts(FRAME))
+        inside = Envelope("chunk", RECORD, messages.to_dict(record))
+        envelope, files = enclose(record, inside, {"frame": jpeg(2)}, KEY.public_key())
+        data = container.make_head(messages.encode(envelope), 1) + files["frame"]
+        said = [*side.send("0", data), *side.settle()]
+        assert [ack.state for ack in said] == ["refused"]
+        assert "names no frame, or another one" in said[0].reason
+        assert (side.depot.entries, side.depot.quarantined, side.left_over) == ({}, [], [])
 
 
 def test_a_container_that_is_not_the_announced_one_is_asked_for_again(side: Side) -> None:

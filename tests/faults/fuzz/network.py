@@ -23,9 +23,10 @@ from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
+from server.ingest.limits import LimitsSettings
 from server.releases.offers import Offers
 from server.releases.registry import Registry
-from shared import blocks, bundle, claim_code, enrolment, messages, setup_code, topics
+from shared import blocks, bundle, claim_code, container, enrolment, messages, setup_code, topics
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, WaycueError
@@ -53,6 +54,7 @@ EPOCH_S = 1_795_200_000.0
 KINDS: tuple[type[Any], ...] = (
     Envelope, ChunkRecord, CorrectionRecord, Begin, Ack, Want, Offer, Status, Renew, Certificate, MetadataFile,
 )  # fmt: skip
+NO_FLOOR = LimitsSettings(free_mb=0)  # the folder may lie in memory
 RESTART_EVERY = 200  # inputs: then the server must be able to read its own disk again
 MODEL = {"decoder_model_merged.onnx": 90_000, "golden/000.jpg": 700}
 
@@ -161,6 +163,33 @@ def _take_in_seeds() -> tuple[bytes, ...]:
         joined([step("begin", begin), step("0"), step("end"), step("end")]),
         joined([step("begin", begin), step("1000", b"x" * 50), step("ask"), step("begin", begin), step("end")]),
         joined([step("event", b"\x40" + bytes(9)), step("begin", b"\x41" + bytes(9))]),
+    )
+
+
+def _containers() -> Run:
+    """A container at a server with its real database is refused, or merged as what it says; nothing of it is left."""
+    home = scratch()
+    clock = ManualClock(epoch_s=EPOCH_S)
+    store, dataset = open_store(home), Dataset(home / "dataset")
+    ingest = Ingest(home / "incoming", Merge(store, dataset, clock), counts=DailyCounts(clock), settings=NO_FLOOR)
+    name = f"{_chunk()[0].chunk_id}.{messages.CONTAINER}"
+
+    def run(data: bytes) -> None:
+        replies = [*ingest.handle(DEVICE, ["up", name, "0"], data), *ingest.settle()]
+        states = {messages.decode(Ack, payload).state for _, payload in replies}
+        assert states <= ({"merged", "refused"} if container.is_complete(data) else {"unknown", "merged"})
+        assert not [path for path in (home / "incoming").rglob("*") if path.is_file()]
+        clock.sleep(1.0)
+
+    return run
+
+
+def _container_seeds() -> tuple[bytes, ...]:
+    chunk, payloads = _chunk()
+    envelope = messages.encode(Envelope("chunk", chunk.chunk_id, messages.to_dict(chunk)))
+    contents_of = [payloads[part.kind] for part in chunk.parts]
+    return tuple(
+        container.make_head(envelope, count) + b"".join(contents_of[:count]) for count in range(1, len(contents_of) + 1)
     )
 
 
@@ -326,6 +355,7 @@ TARGETS = (
            + tuple(bytes((at, 64, 3, 0, 20)) for at in range(len(KINDS)))),
     Target("topics", _topics, (b"wc/v1/pi-1/up/x.frame/0", b"up/event", b"0012", b"down/offer")),
     Target("ingest", _take_in, _take_in_seeds()),
+    Target("containers", _containers, _container_seeds()),
     Target("server link", _server_link, (b"pi-1/status\n" + RAW + _examples()[7], b"\n\x40\x01\x00\x05", b"pi-1/up/x")),
     Target("wants", _wants, (b"\x40", b"\x41", b"\x40\x01\x00\x1f", b"\x00{}", DEEP)),
     Target("answers", _answers, (joined([b"\x40", b"\x41", b"\x42"]), joined([b"\x45"]), joined([b"\x43", b"\x44"]))),
