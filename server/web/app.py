@@ -101,10 +101,9 @@ def create_app(
     app.include_router(page.router(review_desk, models))
     app.include_router(deeds.router(review_desk))
     ear = EarDesk(review_desk, SpokenTexts(clock))
-    app.include_router(by_ear.router(ear))
-    app.include_router(ear_near.router(ear))
-    app.include_router(installable.router(pages))
-    app.include_router(batch.router(store, reviews, pages))
+    by_sound = by_ear.router(ear), ear_near.router(ear)
+    for routes in (*by_sound, installable.router(pages), batch.router(store, reviews, pages)):
+        app.include_router(routes)
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
     if privacy is not None:

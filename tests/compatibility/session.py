@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.messages import CONTAINER
 from tests.compatibility.site import Client, Message, until, without
 
 QUIET_S = 0.4
 # Not compared: the time of an offer, its revision, which is at least that time in seconds, and words for a person.
-PASSING = ("issued_at_utc", "revision", "reason", "grants")
+PASSING = ("issued_at_utc", "revision", "reason", "grants", "containers")
+UNKNOWN_KIND = "x-1.party"
 WITHOUT_SPEECH = '\n[speech]\nrecogniser = "none"\n'
 
 
@@ -79,7 +81,7 @@ def strays(device: str, sent: Sequence[Message]) -> list[Message]:
         (f"{own}/up/x-1.frame/0", b"x" * 100),
         (f"{own}/up/x-1.frame/end", b""),
         (f"{own}/up/x-1.frame/begin", begin),
-        (f"{own}/up/x-1.party/begin", begin),
+        (f"{own}/up/{UNKNOWN_KIND}/begin", begin),
         (f"{transfer}/begin", json.dumps(large).encode()),
         (f"{transfer}/begin", json.dumps(wrong).encode()),
         *(message for message in whole if message[0] != begin_topic),
@@ -138,11 +140,17 @@ def _bytes(text: str) -> bytes:
 
 
 class RecordedServer:
-    """Answers each message of a device as the recorded server did, and collects those that were not recorded."""
+    """Answers each message of a device as the recorded server did, and collects those that were not recorded.
+
+    That server refused a transfer of a kind that it did not know, which is how a device learns that it takes no
+    containers.
+    """
 
     def __init__(self, port: int, device: str, exchanges: Sequence[Exchange]) -> None:
         self.unknown: list[str] = []
         """Topics of messages that were not recorded."""
+        self.containers: list[str] = []
+        """Topics of messages about containers, each refused."""
         self._answers: dict[tuple[str, bytes], list[Sequence[Message]]] = {}
         for exchange in exchanges:
             self._answers.setdefault(_key(exchange.topic, exchange.payload), []).append(exchange.answers)
@@ -150,6 +158,14 @@ class RecordedServer:
         self._client = Client(port, f"{own}/up/#", f"{own}/status", on_message=self._answer)
 
     def _answer(self, topic: str, payload: bytes) -> None:
+        transfer = topic.rpartition("/")[0]
+        if transfer.endswith(f".{CONTAINER}"):
+            self.containers.append(topic)
+            answers = next(given for (name, _), (given, *_) in self._answers.items() if f"/{UNKNOWN_KIND}/" in name)
+            name = transfer.rpartition("/")[2]
+            for at, data in answers:
+                self._client.send(at.replace(UNKNOWN_KIND, name), data)
+            return
         known = self._answers.get(_key(topic, payload))
         if known is None:
             self.unknown.append(topic)

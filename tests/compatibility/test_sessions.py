@@ -46,6 +46,7 @@ def test_a_new_device_delivers_and_updates_on_the_answers_of_an_old_server(old: 
             process.until(lambda: on_probation(state) == "tiny-1" and not sealed(state), "delivery and a model")
             assert process.stop() == 0, process.text()
     assert server.unknown == []
+    assert len(server.containers) == 1, "the server's first answer says that it takes none"
     now, known = (json.loads(path.read_bytes()) for path in (report, old / "session" / "report.json"))
     assert keys(now) == keys(known) | {"vibrations": []}  # what came in since
     assert now["sync"] == known["sync"]

@@ -71,7 +71,8 @@ def test_of_many_statuses_in_a_row_only_the_newest_costs_a_write(secure_broker: 
         until(lambda: server.heard["loud"] == 2, "the message after the flood")
     assert server.statuses[-1].backlog == count - 1
     # The first hundred lie ready and are one batch; the rest trickle in as these are acknowledged.
-    assert len(server.statuses) < count / 2
+    # How many of these come one by one depends on how busy the machine is; without the rule it is all of them.
+    assert len(server.statuses) < count * 3 / 4
 
 
 def test_what_a_device_left_at_the_broker_does_not_come_at_each_start_of_the_server(secure_broker: SecureSite) -> None:
