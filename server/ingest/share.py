@@ -120,6 +120,9 @@ class Share:
         ended = self._clock.monotonic_s() >= held.until_s
         mine = frozenset[int]() if ended else division.held
         self._closed &= division.held - division.taken  # the leases of the others ended with this round
+        self._closed |= (
+            division.leave & mine
+        ) - self.heard  # had in an earlier life: nothing of them is open in this one
         replies = self._give_up(self.heard & division.leave & mine, settled=True)
         self._give_up(self.heard - mine, settled=False)
         return [*replies, *self._take(mine - division.leave - self.heard - self._closed)]

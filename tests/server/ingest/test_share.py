@@ -41,6 +41,7 @@ class Process:
         self.sent: list[Reply] = []
         counts = DailyCounts(clock)
         self.ingest = Ingest(folder / "incoming", Depot(folder / "depot"), counts=counts, restores=False)
+        self.store = store
         self.share = Share(self.ingest, Leases(store, clock, name, lease_s=LEASE_S))
         self.share.link = self
         self.share.met(DEVICE, online=True)
@@ -138,6 +139,24 @@ def test_who_is_to_give_a_device_back_settles_what_came_and_only_then_ends_its_l
     (ack,) = second.tell("ask")
     assert ack.ranges == ((0, 600_000),)
     assert (first.tell("ask"), first.share.ignored) == ([], 1)
+
+
+def test_who_finds_more_leases_of_an_earlier_life_than_its_share_gives_back_what_it_never_heard(
+    processes: list[Process], memory_path: Path, clock: ManualClock
+) -> None:
+    killed, second = processes
+    killed.share.round()  # all of them
+    killed.ingest.close()
+    second.share.round()
+    again = Process(memory_path, killed.store, clock, "waycue-server")
+    try:
+        for _ in range(2):  # one for what is settled, one for the end of its lease
+            again.share.round()
+        second.share.round()
+        assert (again.has_it(), second.has_it()) == (False, True)
+        assert again.share.heard | second.share.heard == frozenset(range(PARTITIONS))
+    finally:
+        again.ingest.close()
 
 
 def test_a_process_whose_lease_has_ended_stops_by_its_own_clock_before_another_begins(
