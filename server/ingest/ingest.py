@@ -96,7 +96,7 @@ class Ingest:
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
         self._messages = limits.message_limiter(self._limits)
-        self._kinds = (*PART_KINDS, CONTAINER)
+        self._kinds: tuple[str, ...] = (*PART_KINDS, CONTAINER)
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
         self._records: list[RecordCame] = []
