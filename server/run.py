@@ -293,7 +293,7 @@ def _link(
     ports = Ports(
         ingest.handle if share is None else share.handle,
         handlers,
-        settling=ingest.settling,
+        settling=ingest,
         waits=lambda: ingest.waits,
         on_status=on_status,
         is_enrolled=broker.enrolled.__contains__ if broker else lambda _device: True,

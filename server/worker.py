@@ -112,7 +112,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
             if not status.online:
                 ingest.left(device)
 
-        ports = Ports(share.handle, settling=ingest.settling, waits=lambda: ingest.waits, on_status=on_status)
+        ports = Ports(share.handle, settling=ingest, waits=lambda: ingest.waits, on_status=on_status)
         if enrolled is not None:
             ports = replace(ports, is_enrolled=enrolled.__contains__)
         share.link = link = ServerLink(BrokerSession(host, port, name, tls, WORKER_FILTERS, persistent=False), ports)

@@ -440,7 +440,6 @@ class Receiver:
     owed: tuple[str, ...] = ()  # questions that wait for the next Synced
     syncing: Ranges | None = None  # what the sync under way is for; None = there is none
     asked: tuple[str, ...] = ()  # questions that its end answers
-    ordered: bool = False  # parts come in the order in which they were sent, so that a hole before one is a loss
     told: Ranges = field(default_factory=Ranges)  # holes that the sender was told of
 
     @property
@@ -496,8 +495,9 @@ def _part_came(state: Receiver, part: PartCame) -> tuple[Receiver, list[Receiver
 
 
 def _notice_gap(state: Receiver, offset: int) -> Receiver:
-    """The sender fills holes from the front: bytes that lack before a part that came were lost on their way."""
-    if not state.ordered or state.written.covers(0, offset):
+    """The sender fills holes from the front, and what it sends keeps its order: bytes that lack before a part that came
+    were lost on their way."""
+    if state.written.covers(0, offset):
         return state
     holes = Ranges(((0, offset),)).minus(state.written)
     if not holes.minus(state.told).spans:

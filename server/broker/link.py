@@ -39,7 +39,7 @@ RECONNECT_MAX_S = 10  # one server per broker: no herd to spread
 SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices sent meanwhile
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
 BATCH = 64
-SETTLE_AGAIN_S = 0.01  # while something waits for another worker
+SETTLE_AGAIN_S = 0.01  # while something waits for another process
 GATHER_S = 0.01  # from one settlement to the next: each has some 15 statements and 3 rounds of fsync, for whatever came
 LOG_EVERY = 1000  # messages of strangers: they must not fill the log either
 MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
@@ -59,7 +59,7 @@ class BrokerSession:
     """None = plain TCP."""
     filters: tuple[str, ...] = (topics.UP_ALL, topics.STATUS_ALL)
     persistent: bool = True
-    """The broker keeps what comes for us while we are away. Never for one of several workers: its share would wait."""
+    """The broker keeps what comes for us while we are away. Never for one of several processes: others take over."""
 
 
 class Settling(Protocol):
@@ -86,12 +86,10 @@ class Ports:
     """Takes a message on `up/#`."""
     by_topic: Mapping[str, Handler] = field(default_factory=dict)
     """Handlers of `up/want` and the like, by that one level."""
-    settle: Callable[[], list[Reply]] = list
-    """Called after each batch of messages; its replies are sent before the batch is acknowledged."""
     settling: Settling | None = None
-    """The same in three steps, in the place of `settle`. None for workers that share a folder."""
+    """After messages; its replies are sent before these are acknowledged. None = there is nothing to settle."""
     waits: Callable[[], bool] = bool
-    """Whether to call `settle` soon although nothing came."""
+    """Whether to settle soon although nothing came."""
     on_status: Callable[[str, Status], None] = lambda _device, _status: None
     """Takes a device's retained status, also right after connecting."""
     is_enrolled: Callable[[str], bool] = lambda _device: True
@@ -286,7 +284,6 @@ class ServerLink:
         handled, self._handled = self._handled, []
         settling = self._ports.settling
         if settling is None:
-            self._send(self._guarded(self._ports.settle))
             self._acknowledge(handled)
             return
         self._under_way, self._begun_s = handled, time.monotonic()

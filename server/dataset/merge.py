@@ -399,7 +399,7 @@ class _Batch:
         return Merged("merged", new=False) if blurred else None
 
     def _refused(self, came: FileCame, reason: str) -> Merged:
-        """Put a file aside. No bytes, no contradiction: of a sealed file that another worker merged in that moment
+        """Put a file aside. No bytes, no contradiction: of a sealed file that another process merged in that moment
         only its seal is known."""
         part, there = came.part, came.path.exists()
         if not there and not self._dataset.has(part.kind, part.sha256):

@@ -1,4 +1,4 @@
-"""Files that are still arriving, on disk: what was acknowledged survives a restart, and workers may share them.
+"""Files that are still arriving, on disk: what was acknowledged survives a restart and goes on in another process.
 
     <folder>/<device>/<transfer>.data       bytes at their offsets, sparse
     <folder>/<device>/<transfer>.ranges     what the file is to become, then its durable ranges, a JSON line each
@@ -12,11 +12,14 @@ Rules that it keeps:
    left out.
 3. Who writes bytes locks the `.data` file shared, who verifies, moves or deletes it locks it exclusively; both then
    check that it still is the file of that name. So nobody writes into a file that was moved into the dataset.
-4. A small file that comes whole in one batch never gets its `.ranges`, unless other workers must see it (`shared`).
+4. A small file that comes whole in one batch never gets its `.ranges`.
+5. One process at a time has a device's folder (server.ingest.share). One that wakes after its lease has ended finds the
+   others by these locks, and writes no line into `.ranges` that are not its own.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -24,7 +27,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,7 @@ from shared.errors import MessageError
 from shared.messages import CONTAINER, Begin
 from shared.transfer import WINDOW_BYTES, Ranges, Receiver
 
-CRASH_POINTS = ("arrivals:announced", "arrivals:data_synced", "arrivals:ranges_written", "arrivals:dropped")
+CRASH_POINTS = ("arrivals:data_synced", "arrivals:ranges_written", "arrivals:dropped")
 SYNC_THREADS = 8  # eight fdatasync at once cost the journal one commit: 0.9 ms where one after another takes 5 ms
 _MAX_BEGIN_BYTES = 16 * 1024
 MAX_RANGES_BYTES = 8 * 1024 * 1024  # of a .ranges: 256 MiB in pieces of 700 bytes; smaller pieces are refused
@@ -53,11 +56,11 @@ class Verdict(StrEnum):
     """Its bytes are those that were announced; it is locked exclusively."""
     MISMATCH = "mismatch"
     LOCKED = "locked"
-    """Another worker is writing, verifying or merging it."""
+    """A process whose lease has ended is still at work on it."""
     MOVED = "moved"
     """Its bytes were moved into the dataset, but nobody deleted its ranges yet."""
     FINISHED = "finished"
-    """Another worker merged it."""
+    """Another process, whose lease has ended, merged it still."""
 
 
 @dataclass(slots=True)
@@ -70,18 +73,16 @@ class Arrival:
     state: Receiver
     folder: Path
     key: str
-    """Random: the same name announced again is another arrival."""
+    """Random: tells it from another beginning of the same name."""
     last_use: int = 0
     """Rises with every message: the smallest was quiet for longest."""
     heard_at_s: float = 0.0
-    """Monotonic time of the last message, or of the last line that another worker wrote."""
-    moved_at_s: float | None = None
-    """When we first saw that its bytes were moved, though no worker has answered that it is merged."""
+    """Monotonic time of the last message."""
     recorded: Ranges = field(default_factory=Ranges)
     """What the .ranges on disk says."""
     _fd: int | None = None
-    _last_read: tuple[int, int] | None = None
-    """Inode and length of the .ranges as last read; None = it has none yet."""
+    _own_ranges: tuple[int, int] | None = None
+    """Inode and length of its .ranges; None = it has none yet."""
     _folder_synced: bool = False
     """The folder's entries for it are durable."""
 
@@ -105,16 +106,16 @@ class Arrival:
 
     @property
     def whole(self) -> bool:
-        """Whether every byte came, here or in another worker."""
+        """Whether every byte came."""
         return self.state.written.covers(0, self.begin.part.size_bytes)
 
     @property
     def too_scattered(self) -> bool:
         """Whether it comes in so many pieces that its .ranges grows out of bounds."""
-        return self._last_read is not None and self._last_read[1] > MAX_RANGES_BYTES
+        return self._own_ranges is not None and self._own_ranges[1] > MAX_RANGES_BYTES
 
     def write(self, offset: int, payload: bytes) -> bool:
-        """Write bytes at their offset; not durable yet. False where another worker locked the file: it came whole.
+        """Write bytes at their offset; not durable yet. False where another process has locked the file (rule 5).
 
         Raises: OSError, and then nothing counts as written.
         """
@@ -132,62 +133,33 @@ class Arrival:
         if self._fd is not None:
             os.fdatasync(self._fd)
 
-    def announce(self) -> bool:
-        """Make it visible to other processes; not durable yet. False where one of them was first. Raises: OSError."""
-        head = json.dumps({"begin": messages.to_dict(self.begin), "key": self.key}, ensure_ascii=False).encode() + b"\n"
-        temp = self.folder / f"{self.name}.{self.key}{atomic.TEMP_SUFFIX}"
-        atomic.make_dirs(self.folder)
+    @property
+    def is_ours(self) -> bool:
+        """Whether no other process has ended it meanwhile, as far as its .ranges tell."""
         try:
-            with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(head)
-            os.link(temp, self.sidecar)  # whole at once, and never in the place of another
-        except FileExistsError:
+            return self._own_ranges is None or os.stat(self.sidecar).st_ino == self._own_ranges[0]
+        except FileNotFoundError:
             return False
-        finally:
-            temp.unlink(missing_ok=True)
-        stat = os.stat(self.sidecar)
-        self._last_read = (stat.st_ino, stat.st_size)
-        return True
 
     def record(self) -> bool:
-        """Append the ranges that are durable, after `sync`. Returns whether there were new ones. Raises: OSError."""
+        """Append the ranges that are durable, after `sync`. Returns whether there were new ones.
+
+        Raises: OSError, and FileExistsError or FileNotFoundError where its .ranges are another process's, or gone.
+        """
         ranges = self.state.to_record
         if ranges == self.recorded:
             return False
-        if self._last_read is None and not self.announce():
-            raise OSError(f"{self.sidecar} was made by another process; only `shared` workers may do that.")
+        own = self._own_ranges or self._make_sidecar()
         new = ranges.minus(self.recorded)
-        self._append(b"".join(b"\n" + json.dumps(span).encode() for span in new.spans) + b"\n")
+        self._own_ranges = self._append(own, b"".join(b"\n" + json.dumps(span).encode() for span in new.spans) + b"\n")
         if not self._folder_synced:
             atomic.fsync_dir(self.folder)
             self._folder_synced = True
         self.recorded = ranges
         return True
 
-    def refresh(self) -> bool:
-        """Read what other workers recorded. False where the file is gone, or its name was announced anew."""
-        if self._last_read is None:
-            return True
-        try:
-            with open(self.sidecar, "rb") as file:
-                stat = os.fstat(file.fileno())
-                if (stat.st_ino, stat.st_size) == self._last_read:
-                    return True
-                content = file.read()
-        except FileNotFoundError:
-            return False
-        parsed = _parse(content)
-        if parsed is None or parsed[1] != self.key:
-            return False
-        ranges = parsed[2]
-        self.recorded = ranges.union(self.recorded)
-        state = self.state
-        self.state = replace(state, written=state.written.union(ranges), durable=state.durable.union(ranges))
-        self._last_read = (stat.st_ino, len(content))
-        return True
-
     def lock_exclusively(self) -> bool:
-        """Lock its bytes in order to verify, move or delete them, until `close`. False where another worker has locked
+        """Lock its bytes in order to verify, move or delete them, until `close`. False where another process has locked
         them, or they are no longer there."""
         self.close()
         return self._open(shared=False, create=False)
@@ -226,31 +198,42 @@ class Arrival:
             os.close(fd)
         return same
 
-    def _append(self, lines: bytes) -> None:
+    def _make_sidecar(self) -> tuple[int, int]:
+        """Begin its .ranges; not durable yet."""
+        head = json.dumps({"begin": messages.to_dict(self.begin), "key": self.key}, ensure_ascii=False).encode() + b"\n"
+        temp = self.folder / f"{self.name}.{self.key}{atomic.TEMP_SUFFIX}"
+        try:
+            with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(head)
+                inode = os.fstat(file.fileno()).st_ino
+            os.link(temp, self.sidecar)  # whole at once, and never in the place of another
+        finally:
+            temp.unlink(missing_ok=True)
+        self._own_ranges = inode, len(head)
+        return self._own_ranges
+
+    def _append(self, own: tuple[int, int], lines: bytes) -> tuple[int, int]:
+        inode, length = own
         fd = os.open(self.sidecar, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            before = os.fstat(fd).st_size
+            if os.fstat(fd).st_ino != inode:
+                raise FileExistsError(errno.EEXIST, "Another process has begun it anew", str(self.sidecar))
             if os.write(fd, lines) != len(lines):  # what was written of it is durable ranges, or no JSON
                 raise OSError(f"{self.sidecar}: a line was not written as a whole. Free some disk space.")
             os.fdatasync(fd)
-            # Lines of others may lie between what was read and what was written: then all is read again.
-            if self._last_read is not None and self._last_read[1] == before:
-                self._last_read = (self._last_read[0], before + len(lines))
         finally:
             os.close(fd)
+        return inode, length + len(lines)
 
 
 class Arrivals:
     """All arrivals of all devices. One thread. Raises: OSError.
 
-    shared: other processes work on the same folder: every file is announced there, and unknown ones are looked up
     restores: go on at once with what an earlier process left; else `restore` does it, device by device
     """
 
-    def __init__(
-        self, folder: Path, *, clock: Clock, shared: bool = False, restores: bool = True, crash_point: Step = no_step
-    ) -> None:
-        self.folder, self.clock, self.shared = folder, clock, shared
+    def __init__(self, folder: Path, *, clock: Clock, restores: bool = True, crash_point: Step = no_step) -> None:
+        self.folder, self.clock = folder, clock
         self._crash_point = crash_point
         self._open: dict[str, dict[str, Arrival]] = {}  # device → name → arrival
         self._uses = 0
@@ -276,11 +259,6 @@ class Arrivals:
     def get(self, device: str, name: str) -> Arrival | None:
         """The arrival of that name, which then counts as heard of now."""
         arrival = self._open.get(device, {}).get(name)
-        if self.shared:
-            if arrival is not None and not arrival.refresh():
-                self.forget(arrival)
-                arrival = None
-            arrival = arrival or self._load(self.folder / device / f"{name}.ranges")
         if arrival is not None:
             self._heard_of(arrival)
         return arrival
@@ -295,32 +273,14 @@ class Arrivals:
         return len(arrivals), sum(arrival.begin.part.size_bytes for arrival in arrivals.values())
 
     def silent_since(self, time_s: float) -> list[Arrival]:
-        """Arrivals of which no worker heard anything after that monotonic time."""
-        silent = [a for of_device in self._open.values() for a in of_device.values() if a.heard_at_s < time_s]
-        return [a for a in silent if not self.shared or self._is_silent_elsewhere(a)]
-
-    def _is_silent_elsewhere(self, arrival: Arrival) -> bool:
-        before = arrival.recorded
-        if not arrival.refresh():
-            self.forget(arrival)
-            return False
-        if arrival.recorded != before:
-            arrival.heard_at_s = self.clock.monotonic_s()
-            return False
-        return True
+        """Arrivals of which nothing was heard after that monotonic time."""
+        return [a for of_device in self._open.values() for a in of_device.values() if a.heard_at_s < time_s]
 
     def add(self, device: str, name: str, begin: Begin) -> Arrival:
-        """A new, empty arrival, or in a shared folder the one of this name that another worker has just begun, perhaps
-        of another file. Others can see it when this returns. Raises: OSError."""
-        state = Receiver(begin.part.size_bytes, ordered=not self.shared)
+        """A new, empty arrival. Raises: OSError."""
+        state = Receiver(begin.part.size_bytes)
         arrival = Arrival(device, name, begin, state, self.folder / device, key=secrets.token_hex(8))
-        if self.shared:
-            if not arrival.announce():
-                theirs = self.get(device, name)
-                if theirs is None:
-                    raise OSError(f"{arrival.sidecar} is there, but cannot be read.")
-                return theirs
-            self._crash_point("arrivals:announced")
+        arrival.sidecar.unlink(missing_ok=True)  # of a process that wrote it after its lease had ended
         self._insert(arrival)
         self._heard_of(arrival)
         return arrival
@@ -355,7 +315,7 @@ class Arrivals:
         self._crash_point("arrivals:dropped")
 
     def forget(self, arrival: Arrival) -> None:
-        """Leave it on disk, to other workers."""
+        """Leave it on disk, to another process."""
         arrival.close()
         of_device = self._open.get(arrival.device, {})
         if of_device.get(arrival.name) is arrival:
@@ -386,7 +346,7 @@ class Arrivals:
             if not arrival.lock_exclusively():
                 if arrival.data.exists():
                     return Verdict.LOCKED
-                return Verdict.MOVED if arrival.refresh() else Verdict.FINISHED
+                return Verdict.MOVED if arrival.is_ours else Verdict.FINISHED
             if arrival.begin.part.kind != CONTAINER:  # of a container what is in it is written and synced
                 self._sync(arrival)
             if size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
@@ -423,18 +383,17 @@ class Arrivals:
         if parsed is None:
             return None
         begin, key, ranges = parsed
-        state = Receiver(begin.part.size_bytes, ranges, ranges, ordered=not self.shared)
+        state = Receiver(begin.part.size_bytes, ranges, ranges)
         arrival = Arrival(sidecar.parent.name, sidecar.stem, begin, state, sidecar.parent, key, recorded=ranges)
-        arrival._last_read = (inode, len(content))
+        arrival._own_ranges = (inode, len(content))
         arrival._folder_synced = bool(ranges.spans)
         self._insert(arrival)
         return arrival
 
     def _restore(self, folder: Path) -> None:
-        if not self.shared:
-            atomic.remove_leftovers(folder)
-            for opened in folder.glob("*.opened"):
-                opened.unlink()
+        atomic.remove_leftovers(folder)
+        for opened in folder.glob("*.opened"):
+            opened.unlink()
         for sidecar in sorted(folder.glob("*.ranges"), key=_changed_at):
             arrival = self._load(sidecar)
             if arrival is None or not _has_its_bytes(arrival):
@@ -467,7 +426,7 @@ def _has_its_bytes(arrival: Arrival) -> bool:
 
 
 def _delete_unless_in_use(data: Path) -> None:
-    """Delete bytes that have no ranges, unless a live worker is just writing them."""
+    """Delete bytes that have no ranges, unless a live process is just writing them."""
     try:
         fd = os.open(data, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

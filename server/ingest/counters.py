@@ -1,4 +1,4 @@
-"""What came in, by device and UTC day: counted in memory, kept in the database, shared by all ingest workers.
+"""What came in, by device and UTC day: counted in memory, kept in the database, of all processes that take in.
 
 Counts are for people and for daily limits: a crash may lose up to FLUSH_EVERY_S of them, and none is counted twice.
 

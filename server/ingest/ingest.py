@@ -12,8 +12,7 @@
 Promises:
 
 1. `receiving` names only ranges that survive a power cut; `merged` is sent only after Merge confirmed it.
-2. Every message may come any number of times, in any order, before and after any restart, and, where several workers
-   share the devices' messages (`shared`), in any of them.
+2. Every message may come any number of times, in any order, before and after any restart, also in another process.
 3. Anything that is not ours is counted and, where it names a record or transfer, refused. It raises nothing.
 4. When this machine fails (disk full, database away) nothing is answered; the device asks again later.
 5. No device gets more than its share (server.ingest.limits): `paused` says so, and what it keeps it may send later.
@@ -72,7 +71,6 @@ class Ingest:
     """One process's intake. folder: for unfinished files. Raises: OSError where that cannot be used.
 
     settings: what one device may ask. counts: None = in memory only, with the machine's clock.
-    shared: other workers take in the same devices' messages, on the same folder and database.
     restores: go on at once with what an earlier process left; else `adopt` does it, for some devices.
     crash_point: called with the name of each durable step (CRASH_POINTS here and in server.ingest.arrivals) after it.
     """
@@ -84,7 +82,6 @@ class Ingest:
         *,
         settings: LimitsSettings | None = None,
         counts: DailyCounts | None = None,
-        shared: bool = False,
         restores: bool = True,
         crash_point: Step = no_step,
     ) -> None:
@@ -95,12 +92,11 @@ class Ingest:
         self._crash_point = crash_point
         self._replies = Replies(self._counts)
         self._unsealer = Unsealer()
-        self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, restores=restores, crash_point=crash_point)
+        self._arrivals = Arrivals(folder, clock=self._clock, restores=restores, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
         self._messages = limits.message_limiter(self._limits)
-        # Of workers that share a folder each may get some of a container, and two the same one.
-        self._kinds = PART_KINDS if shared else (*PART_KINDS, CONTAINER)
+        self._kinds: tuple[str, ...] = (*PART_KINDS, CONTAINER)
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
         self._records: list[RecordCame] = []
@@ -116,8 +112,7 @@ class Ingest:
 
     def granting(self, queue: int, fleet: Callable[[], int] = int) -> Self:
         """This intake, which from now on grants credit and says that it takes containers. queue: how many messages the
-        broker keeps for it. fleet: how many devices may come. Only for one that gets all messages of a device, in their
-        order."""
+        broker keeps for it. fleet: how many devices may come."""
         self.credit = Ledger(queue, fleet)
         self._replies.grants = self._replies.containers = True
         return self
@@ -145,7 +140,7 @@ class Ingest:
 
     @property
     def waits(self) -> bool:
-        """Whether something waits for another worker, or for its turn: `settle` is then to be called soon, also where
+        """Whether something waits for another process, or for its turn: `settle` is then to be called soon, also where
         nothing comes."""
         return self._transfers.waits or (self.credit is not None and self.credit.waiting)
 
@@ -163,12 +158,6 @@ class Ingest:
         except OSError as error:
             self._replies.failed(device, "A message", error)
             return []
-
-    @property
-    def settling(self) -> Self | None:
-        """Whose settlements may run while messages are handled; None where workers share a folder: these look into each
-        other's files with every message."""
-        return None if self._arrivals.shared else self
 
     def settle(self) -> list[Reply]:
         """Make everything handled so far durable, and answer it: a settlement from its beginning to its end."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from server.dataset.came import Came, Merged, RecordCame
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
-from server.ingest.coordination import still_merging
 from server.ingest.unpacking import Opened, WholeContainer, clear, files_of, sync
 from server.ingest.unsealing import Unsealer
 from shared import container
@@ -78,9 +77,8 @@ class Settlement:
         """Do it. Never raises what one file or one record brings about."""
         try:
             self.errors, self.verdicts = self.parts.arrivals.settle(self.partial, self.whole)
-            good = [
-                one for one, verdict in zip(self.whole, self.verdicts, strict=True) if self._may_merge(one, verdict)
-            ]
+            may_merge = (Verdict.MATCHES, Verdict.MOVED)
+            good = [one for one, verdict in zip(self.whole, self.verdicts, strict=True) if verdict in may_merge]
             if good or self.containers or self.records:
                 self._merge(good)
         except Exception as error:  # unforeseen: whoever waits for an answer is told nothing, and asks again
@@ -92,13 +90,6 @@ class Settlement:
     def _failed(self, error: OSError) -> None:
         self.errors, self.verdicts = [error] * len(self.partial), [error] * len(self.whole)
         self.opened, self.outcomes, self.record_outcomes = {}, {}, [None] * len(self.records)
-
-    def _may_merge(self, arrival: Arrival, verdict: Verdict | OSError) -> bool:
-        """moved: by an earlier process that did not come to the end, or by a worker that may be just about to."""
-        moved, arrivals = verdict is Verdict.MOVED, self.parts.arrivals
-        if moved and arrivals.shared:
-            return not still_merging(arrival, arrivals.clock.monotonic_s())
-        return moved or verdict is Verdict.MATCHES
 
     def _merge(self, arrivals: list[Arrival]) -> None:
         self.parts.crash_point("ingest:verified")

@@ -1,7 +1,7 @@
 """Files on their way in: announced, written, made durable, verified, and handed over to be merged.
 
 `handle` only writes bytes; a settlement (server.ingest.settlement) makes a whole batch of files durable at once.
-shared.transfer decides what each message means, server.ingest.coordination what waits for another worker.
+shared.transfer decides what each message means.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import assert_never
 from server.dataset.came import Came, FileCame, Merged, together
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
-from server.ingest.coordination import DeferredQuestions, EarlyMessages
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
 from server.ingest.unpacking import WholeContainer, clear
 from shared import atomic, container, messages, transfer
 from shared.errors import MessageError
-from shared.messages import PART_KINDS, Ack, Begin, Part
+from shared.messages import Ack, Begin, Part
 from shared.topics import Reply
 from shared.transfer import WINDOW_BYTES, ReceiverEvent, receive_step
 
@@ -45,8 +44,6 @@ class Transfers:
         self._arrivals, self._replies, self._limits, self._find_parts = arrivals, replies, settings, find_parts
         self._counts = replies.counts
         self._clock = arrivals.clock
-        self._early = EarlyMessages()
-        self._questions = DeferredQuestions()
         self._unsettled: dict[TransferId, Arrival] = {}
         self._new: dict[TransferId, Arrival] = {}
         """Begun in this batch: whether they were merged before is asked once for all."""
@@ -68,8 +65,8 @@ class Transfers:
 
     @property
     def waits(self) -> bool:
-        """Whether something waits for another worker."""
-        return bool(self._early or self._questions or self._complete)
+        """Whether a file waits for a process whose lease has ended."""
+        return bool(self._complete)
 
     def load(self, device: str) -> DeviceLoad:
         """What counts against a device's next file."""
@@ -94,31 +91,27 @@ class Transfers:
             return self._container(device, name, verb, payload)
         if (device, name) in self._merged:
             return self._merged_before(device, name)
-        if self._arrivals.shared and self._early.add((device, name), event, payload, self._clock.monotonic_s()):
-            return []
         return self._unknown((device, name))
 
     def begin(self) -> list[Reply]:
-        """Before a settlement: answer what needs none. Then take `partial` and `whole`; in the end call `finish`."""
-        replies = [*self._handle_early(), *self._answer_merged_before()]
-        if self._arrivals.shared:  # what other workers wrote may make a file whole
-            partial = self._take_partial()
-            errors, _ = self._arrivals.settle(partial)
-            for arrival, error in zip(partial, errors, strict=True):
-                replies += self._synced(arrival, error)
+        """Before a settlement: what was begun since the last one and was merged long ago need not come again. Then take
+        `partial` and `whole`; in the end call `finish`."""
+        new, self._new = list(self._new.values()), {}
+        queries = [(arrival.device, arrival.begin.record_id, arrival.begin.part) for arrival in new]
+        merged = self._find_parts(queries) if queries else []
+        replies: list[Reply] = []
+        for arrival, was_merged in zip(new, merged, strict=True):
+            if was_merged:
+                self._drop(arrival)
+                replies += self._replies.merged(*arrival.id, counted_as="repeated")
         return replies
 
     def partial(self) -> list[Arrival]:
         """Files of which something is to be made durable or to be answered, and which are not whole."""
-        partial = [] if self._arrivals.shared else self._take_partial()
-        for arrival in partial:
-            arrival.state, _ = receive_step(arrival.state, transfer.SyncBegan())
-        return partial
-
-    def _take_partial(self) -> list[Arrival]:
-        self._unsettled |= {arrival.id: arrival for arrival in self._questions.arrivals}
         partial = [arrival for transfer_id, arrival in self._unsettled.items() if transfer_id not in self._complete]
         self._unsettled.clear()
+        for arrival in partial:
+            arrival.state, _ = receive_step(arrival.state, transfer.SyncBegan())
         return partial
 
     def whole(self) -> list[Arrival]:
@@ -139,44 +132,42 @@ class Transfers:
                 replies += self._synced(arrival, error)
         for arrival, verdict in zip(settlement.whole, settlement.verdicts, strict=True):
             if self._arrivals.holds(arrival):
-                replies += self._judged(arrival, verdict, is_merged=arrival.id in settlement.opened)
+                replies += self._judged(arrival, verdict)
         return replies
 
     def _synced(self, arrival: Arrival, error: OSError | None) -> list[Reply]:
         """Answer about a file that is not whole yet."""
         if error is not None:
+            # It stays open: the next sync must be for these bytes, too.
             arrival.state, _ = receive_step(arrival.state, transfer.SyncFailed())
-            if self._arrivals.shared:  # else it stays open: the next sync must be for these bytes, too
-                arrival.close()
-            self._replies.failed(arrival.device, arrival.name, error)
-            return []
-        if self._arrivals.shared:
-            arrival.close()
-            if not arrival.refresh():
-                self._forget(arrival)  # another worker has merged it, and answers
-                return []
-            if arrival.whole:
-                self._complete[arrival.id] = arrival
-                return []
+            return self._failed(arrival, error)
         replies = self._answer(arrival)
         if arrival.state.written == arrival.state.durable:  # else what came meanwhile is synced by this descriptor
             arrival.close()
         return replies
 
-    def _judged(self, arrival: Arrival, verdict: Verdict | OSError, *, is_merged: bool) -> list[Reply]:
+    def _failed(self, arrival: Arrival, error: OSError) -> list[Reply]:
+        """It could not be made durable. Where another process has ended or begun it meanwhile, it is begun again."""
+        if isinstance(error, FileExistsError | FileNotFoundError):
+            self._forget(arrival)
+            return self._unknown(arrival.id)
+        self._replies.failed(arrival.device, arrival.name, error)
+        return []
+
+    def _judged(self, arrival: Arrival, verdict: Verdict | OSError) -> list[Reply]:
         """Answer about a whole file that cannot be merged, or not now."""
         match verdict:
-            case Verdict.MATCHES | Verdict.MOVED if is_merged:
+            case Verdict.MATCHES | Verdict.MOVED:
                 pass
-            case Verdict.LOCKED | Verdict.MOVED | Verdict.MATCHES:
+            case Verdict.LOCKED:
                 self._complete[arrival.id] = arrival
             case Verdict.FINISHED:
                 self._forget(arrival)
             case Verdict.MISMATCH:
                 return self._hash_mismatch(arrival)
             case OSError():
-                self._replies.failed(arrival.device, arrival.name, verdict)
-                return self._not_merged(arrival)
+                replies = self._failed(arrival, verdict)
+                return [*replies, *self._not_merged(arrival)] if self._arrivals.holds(arrival) else replies
             case _:
                 assert_never(verdict)
         return []
@@ -250,10 +241,7 @@ class Transfers:
             self._drop(arrival)
 
     def drop_erased(self, device: str, record_ids: Collection[str]) -> None:
-        """What has arrived so far of files of erased records is deleted, also what another worker takes in."""
-        if self._arrivals.shared:
-            for name in (f"{record_id}.{kind}" for record_id in record_ids for kind in PART_KINDS):
-                self._arrivals.get(device, name)
+        """What has arrived so far of files of erased records is deleted."""
         for arrival in [one for one in self._arrivals.of(device) if one.begin.record_id in record_ids]:
             self._drop(arrival)
 
@@ -335,7 +323,7 @@ class Transfers:
                 case transfer.Write():
                     assert isinstance(event, transfer.PartCame)
                     if not arrival.write(event.offset, payload):
-                        return []  # another worker has every byte already, and answers
+                        return []  # another process has every byte already, and answers
                 case transfer.Verify():
                     self._complete[arrival.id] = arrival
                 case transfer.Refuse(reason=reason):
@@ -394,37 +382,8 @@ class Transfers:
 
     # --- a batch
 
-    def _handle_early(self) -> list[Reply]:
-        """Messages that came before their file's announcement did, in another worker."""
-        replies: list[Reply] = []
-        now_s = self._clock.monotonic_s()
-        for transfer_id in self._early.transfers:
-            arrival = self._arrivals.get(*transfer_id)
-            if arrival is not None:
-                for event, payload in self._early.pop(transfer_id):
-                    replies += self._advance(arrival, event, payload)
-            elif self._early.is_overdue(transfer_id, now_s):
-                self._early.pop(transfer_id)
-                replies += self._unknown(transfer_id)
-        return replies
-
-    def _answer_merged_before(self) -> list[Reply]:
-        """Files begun in this batch that were merged long ago need not come again."""
-        new, self._new = list(self._new.values()), {}
-        queries = [(arrival.device, arrival.begin.record_id, arrival.begin.part) for arrival in new]
-        merged = self._find_parts(queries) if queries else []
-        replies: list[Reply] = []
-        for arrival, was_merged in zip(new, merged, strict=True):
-            if was_merged:
-                self._drop(arrival)
-                replies += self._replies.merged(*arrival.id, counted_as="repeated")
-        return replies
-
     def _answer(self, arrival: Arrival) -> list[Reply]:
-        shared = self._arrivals.shared
-        deferred = self._questions.defer(arrival, self._clock.monotonic_s()) if shared else ()
         arrival.state, actions = receive_step(arrival.state, transfer.Synced())
-        self._questions.restore(arrival, deferred)
         acks = [action.ack for action in actions if isinstance(action, transfer.SendAck)]
         return [self._replies.reply(*arrival.id, ack) for ack in acks]
 
@@ -474,5 +433,4 @@ class Transfers:
     def _forget(self, arrival: Arrival) -> None:
         for pending in (self._unsettled, self._new, self._complete):
             pending.pop(arrival.id, None)
-        self._questions.forget(arrival)
         self._arrivals.forget(arrival)

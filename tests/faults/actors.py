@@ -405,7 +405,7 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
         Ports(
             ingest.handle if share is None else share.handle,
             {"want": push.blocks.handle},
-            settling=ingest.settling,
+            settling=ingest,
             waits=lambda: ingest.waits,
             on_status=on_status,
         ),

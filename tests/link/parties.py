@@ -19,7 +19,6 @@ from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.ingest.ingest import Ingest
 from shared.clock import SystemClock
 from shared.messages import Status
-from shared.topics import Reply
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
 from tests.paths import ROOT
@@ -55,11 +54,10 @@ class Server:
         self.ingest = Ingest(folder / "incoming", self.depot)
         self.statuses: list[tuple[str, Status]] = []
         self.handle: Handler = self.ingest.handle
-        self.settle: Callable[[], list[Reply]] = self.ingest.settle
-        """Both may be replaced, also while the server runs."""
+        """May be replaced, also while the server runs."""
         ports = Ports(
             lambda device, levels, payload: self.handle(device, levels, payload),
-            settle=lambda: self.settle(),
+            settling=self.ingest,
             on_status=lambda device, status: self.statuses.append((device, status)),
         )
         self.link = ServerLink(BrokerSession(broker.host, broker.port), ports)

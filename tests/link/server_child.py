@@ -25,11 +25,8 @@ if __name__ == "__main__":
     store, dataset, clock = open_store(home), Dataset(home / "dataset"), SystemClock()
     merge = Merge(store, dataset, clock, step=killer)
     recover(store, dataset, merge, clock)
-    shared = step == "arrivals:announced"  # only those who share the folder announce
-    ingest = Ingest(home / "incoming", merge, shared=shared, crash_point=killer)
-    if not shared:
-        ingest.granting(LEAST_QUEUED)
-    ports = Ports(ingest.handle, settle=ingest.settle, settling=ingest.settling, waits=lambda: ingest.waits)
+    ingest = Ingest(home / "incoming", merge, crash_point=killer).granting(LEAST_QUEUED)
+    ports = Ports(ingest.handle, settling=ingest, waits=lambda: ingest.waits)
     link = ServerLink(BrokerSession("127.0.0.1", port), ports)
     link.start()
     link.ready.wait(60)

@@ -246,13 +246,6 @@ def test_a_disk_that_does_not_take_the_files_leaves_nothing_and_is_not_answered(
     assert [ack.state for ack in side.in_parts(data)] == ["receiving", "merged"][1:]
 
 
-def test_workers_that_share_a_folder_take_no_containers(side: Side) -> None:
-    _, data = side.sealed()
-    with closing(Ingest(side.folder / "other", side.depot, settings=FREE, shared=True)) as shared:
-        (said,) = acks(shared.handle(DEVICE, ["up", NAME, "0"], data))
-    assert (said.state, said.containers) == ("refused", False)
-
-
 def test_files_that_had_begun_to_come_by_themselves_are_given_up_for_a_container_and_the_other_way_round(
     side: Side,
 ) -> None:

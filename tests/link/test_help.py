@@ -44,7 +44,7 @@ def house(memory_path: Path) -> Iterator[House]:
 
 def serve(stack: ExitStack, broker: BrokerChild, house: House, folder: Path) -> None:
     ingest = Ingest(folder / "incoming", house.merge)
-    link = ServerLink(BrokerSession(broker.host, broker.port), Ports(ingest.handle, settle=ingest.settle))
+    link = ServerLink(BrokerSession(broker.host, broker.port), Ports(ingest.handle, settling=ingest))
     link.start()
     stack.callback(link.stop)
     assert link.ready.wait(DEADLINE_S)

@@ -184,9 +184,9 @@ def test_a_device_can_publish_and_the_matching_handler_answers(
 # answers that get lost, and refusals
 
 
-def _lose_answers(server: Server, lost: list[str]) -> None:
+def _lose_answers(server: Server, lost: list[str], patch: pytest.MonkeyPatch) -> None:
     """The first `merged` about each thing never arrives."""
-    take_in, settle = server.ingest.handle, server.ingest.settle
+    take_in, begin, finish = server.ingest.handle, server.ingest.begin, server.ingest.finish
 
     def kept(replies: list[Reply]) -> list[Reply]:
         left = []
@@ -198,16 +198,17 @@ def _lose_answers(server: Server, lost: list[str]) -> None:
         return left
 
     server.handle = lambda *message: kept(take_in(*message))
-    server.settle = lambda: kept(settle())
+    patch.setattr(server.ingest, "begin", lambda: kept(begin()))
+    patch.setattr(server.ingest, "finish", lambda: kept(finish()))
 
 
 def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
-    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = seal(box, 3, clip_bytes=100_000)
     lost: list[str] = []
     server = Server(broker, memory_path)
-    _lose_answers(server, lost)
+    _lose_answers(server, lost, monkeypatch)
     with server:
         link = make_link()
         link.start()

@@ -8,6 +8,8 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from device.outbox.outbox import Outbox
 from device.sync.link import Link
 from server.broker.child import BrokerChild
@@ -73,21 +75,21 @@ def test_without_the_brokers_acknowledgements_no_more_than_the_wire_is_handed_to
 
 
 def test_while_the_server_is_slow_the_window_is_larger_than_the_wire(
-    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seal_first(box)
     with Server(broker, memory_path) as server:
-        settle, go_on = server.settle, threading.Event()
+        run, go_on = server.ingest.run, threading.Event()
 
-        def later() -> list[tuple[str, bytes]]:
+        def later() -> None:
             assert go_on.wait(DEADLINE_S)
-            return settle()
+            run()
 
         link = make_link(clock=SystemClock())
         link.delivery.uploads = replace(link.delivery.uploads, pace=LinkSpeed(20_000_000))
         link.start()
         assert link.wait_idle(DEADLINE_S)
-        server.settle = later
+        monkeypatch.setattr(server.ingest, "run", later)
         _seal(box)
         until(lambda: link.delivery.uploads.flying_bytes > 1_800_000)
         go_on.set()

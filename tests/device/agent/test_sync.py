@@ -43,7 +43,7 @@ class Server:
         self.push = Offers(self.registry, clock=CLOCK)
         merge = Merge(self.store, self.dataset, CLOCK)
         self.ingest = Ingest(home / "incoming", merge)
-        ports = Ports(self.ingest.handle, {"want": self.push.blocks.handle}, settle=self.ingest.settle)
+        ports = Ports(self.ingest.handle, {"want": self.push.blocks.handle}, settling=self.ingest)
         self.link = ServerLink(BrokerSession(broker.host, broker.port), ports)
         self.link.start()
 

@@ -377,19 +377,20 @@ def test_a_wish_about_more_records_than_a_message_names_is_done_and_the_next_one
         assert wishes.unapplied(connection) == []
 
 
-def test_what_another_worker_takes_in_of_an_erased_moment_is_deleted_too(house: House) -> None:
+def test_what_another_process_had_taken_in_of_an_erased_moment_is_deleted_too(house: House) -> None:
     limits = LimitsSettings(free_mb=0)
     part = next(part for part in TWO.record.parts if part.kind == "frame")
     name, data = f"{TWO.record.chunk_id}.frame", TWO.payloads["frame"]
     begin = messages.encode(Begin(TWO.record.chunk_id, part, "pi-1"))
     with (
-        closing(Ingest(house.home / "incoming", house.merge, settings=limits, shared=True)) as one,
-        closing(Ingest(house.home / "incoming", house.merge, settings=limits, shared=True)) as other,
+        closing(Ingest(house.home / "incoming", house.merge, settings=limits)) as one,
+        closing(Ingest(house.home / "incoming", house.merge, settings=limits, restores=False)) as other,
     ):
         one.handle("pi-1", ["up", name, "begin"], begin)
         one.handle("pi-1", ["up", name, "0"], data[:-1])
         one.settle()
         assert data[:-1] in everything(house)
+        other.adopt("pi-1".__eq__)
         record = wish(TWO.record.chunk_id)
         event = messages.encode(Envelope("erase", record.erase_id, messages.to_dict(record)))
         other.handle("pi-1", ["up", "event"], event)

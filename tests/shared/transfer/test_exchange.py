@@ -212,11 +212,6 @@ def test_a_gap_is_filled_at_once_and_nothing_that_is_still_on_its_way_goes_twice
     assert send_step(state, SenderTick(room_parts=1), 0.1)[1] == [SendPart(100, 200)]
 
 
-def test_a_receiver_that_workers_share_says_nothing_of_gaps() -> None:
-    state, _ = receive_step(Receiver(300), PartCame(100, 100))
-    assert state.owed == ()
-
-
 def test_a_hole_found_at_the_end_is_filled_at_once() -> None:
     state, _ = send_step(Sender(300), Online(100), 0.0)
     state, _ = send_step(state, SenderTick(), 0.0)

@@ -55,12 +55,20 @@ def test_different_questions_get_one_answer_each_in_their_order() -> None:
 
 
 def test_parts_that_nobody_asked_about_are_acknowledged_once_they_are_durable() -> None:
-    state, actions = receive_step(Receiver(100), PartCame(10, 20))
+    state, actions = receive_step(Receiver(100), PartCame(0, 20))
     assert actions == [Write()]
     assert state.durable.total == 0
     state, actions = receive_step(state, Synced())
-    assert actions == [SendAck(Ack("receiving", ranges=((10, 30),), answers=""))]
+    assert actions == [SendAck(Ack("receiving", ranges=((0, 20),), answers=""))]
     assert state.durable == state.written
+
+
+def test_bytes_that_lack_before_a_part_are_named_once_as_a_gap() -> None:
+    state, _ = receive_step(Receiver(100), PartCame(10, 20))
+    state, actions = receive_step(state, Synced())
+    assert actions == [SendAck(Ack("receiving", ranges=((10, 30),), answers="gap"))]
+    state = after(state, PartCame(30, 20))
+    assert receive_step(state, Synced())[1] == [SendAck(Ack("receiving", ranges=((10, 50),), answers=""))]
 
 
 def test_a_repeat_of_durable_bytes_is_not_written_and_is_answered() -> None:
