@@ -95,7 +95,7 @@
     const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
     const answer = await fetch(path, options);
     const value = await answer.json();
-    if (!Array.isArray(value.parts)) throw new Error(String(value.detail || answer.status));
+    if (!Array.isArray(value.parts)) throw Object.assign(new Error(String(value.detail || answer.status)), { answer });
     return value;
   }
   async function phrase(name) {
@@ -122,6 +122,13 @@
     const value = await ask("/api/ear/next", { done: done.get() });
     begin.textContent = value.id ? "Accept" : "Begin";
     take(value, before);
+  }
+  // The moment was erased meanwhile, or this person may see it no more: on to the next one. Whether that was told.
+  async function isGone(error) {
+    if (error.answer?.status !== 404 || !moment) return false;
+    asking = null;
+    await next((await ask("/api/ear/phrase?name=gone")).parts);
+    return true;
   }
   const path = (what) => `/api/ear/${encodeURIComponent(moment.id)}/${what}`;
   async function act(name, text = "") {
@@ -278,6 +285,7 @@
       else await ACTIONS[name]();
     } catch (error) {
       hush();
+      if (await isGone(error).catch(() => false)) return;
       note({ text: `Not saved: ${error.message}` });
       PREPARED.currentTime = 0;
       PREPARED.play().catch(() => {});

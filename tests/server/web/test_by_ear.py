@@ -18,6 +18,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from server.web import ear_words, view
 from server.web.ear_words import EarKind
+from shared.messages import EraseRecord
 from shared.wav import decode_sound
 from tests.server.dataset.moments import House, moment
 from tests.server.web.ears import EARS, FASTEST, needs_ears, understood
@@ -259,3 +260,17 @@ def test_keys_by_ear_go_along_the_walk_and_take_those_that_look_the_same(
     page.keyboard.press("Enter")
     until(page, "Confirmed: 2 moments. None is left. U takes all of them back.")
     assert decisions.counts(house.store)["pending"] == 0
+
+
+@needs_ears
+def test_a_moment_that_went_while_it_was_heard_is_told_of_and_the_next_one_comes(listener: Page, house: House) -> None:
+    page = listener
+    page.keyboard.press("Enter")
+    until(page, "Moment 1 of 4")
+    page.wait_for_function("() => document.getElementById('ear-log').children.length > 1")
+    wish = EraseRecord("e-1", "pi-1", 5.0, record_ids=(CORRECTED,))
+    assert house.merge.put_record("pi-1", "erase", wish).state == "merged"
+    page.keyboard.press("Delete")
+    until(page, "This moment is not there for you any more.")
+    until(page, "Moment 1 of 3")
+    assert "Not saved" not in page.locator("#ear-log").inner_text()
