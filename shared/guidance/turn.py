@@ -103,6 +103,8 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
             return _model(state, event, now_s)
         case events.PaceChanged():
             return replace(state, pace=event), ()
+        case policy.LookFailed():
+            return _decide(replace(state, looked_at=None), event, now_s)  # its picture was not seen
         case events.WearerChanged(wearer, pinned):
             thresholds = {} if state.model is None else state.model.manifest.thresholds
             return replace(state, settings=policy.calibrated(wearer, thresholds, pinned=pinned)), ()

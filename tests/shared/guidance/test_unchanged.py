@@ -169,6 +169,14 @@ def test_what_flickers_is_there_still_and_the_next_picture_is_looked_at() -> Non
     assert looked == [True, True, True, True, False], "it is held for one look"
 
 
+def test_a_look_that_failed_saw_nothing_and_leaves_out_none() -> None:
+    walked = Walked()
+    walked.see([noisy(0), noisy(1)])
+    walked.turn(policy.LookFailed(), 0.1)
+    walked.see([noisy(2)], from_s=0.2)
+    assert walked.looked == [0.0, 0.2]
+
+
 def test_another_model_looks_at_once() -> None:
     walked = Walked()
     walked.see([noisy(0), noisy(1)])
