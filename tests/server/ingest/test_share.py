@@ -228,7 +228,8 @@ def test_a_settlement_longer_than_a_lease_costs_nothing_while_the_lease_is_renew
     one.share.round()
     _fill(one)
     one.sent.clear()
-    one.asked = waiting = []
+    waiting: list[Callable[[], list[Reply]]] = []
+    one.asked = waiting
     for _ in range(8):
         one.share.round()
         clock.sleep(LEASE_S / 5)
@@ -246,7 +247,8 @@ def test_what_was_another_s_for_a_while_is_taken_up_as_that_left_it(
     hung, other = processes
     hung.share.round()
     _fill(hung)
-    hung.asked = waiting = []
+    waiting: list[Callable[[], list[Reply]]] = []
+    hung.asked = waiting
     clock.sleep(LEASE_S)
     other.share.round()
     for part in REST:
