@@ -159,8 +159,8 @@ def test_a_damaged_database_is_put_aside_and_what_can_be_read_of_it_is_kept(home
     path = home / DATABASE_NAME
     store = db.open_store(home)
     with store.reading() as connection:
-        pages = connection.exec_driver_sql("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'")
-        root = {name: page for name, page in pages}[table]
+        where = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        root = connection.exec_driver_sql(where, (table,)).scalar_one()
         size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
     store.close()
     data = bytearray(path.read_bytes())
