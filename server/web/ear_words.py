@@ -59,6 +59,7 @@ HELP = (
 )
 DONE = "Nothing is left to review. Thank you."
 NOT_YOURS = "Only an admin, or the wearer, may delete it."
+MORE_WOULD_GO = "Nothing was deleted. Something else would go by now. Delete asks again."
 ON_WALK = {"next": "The moment after it on the walk.", "previous": "The moment before it on the walk."}
 END_OF_WALK = {
     "next": "No moment of this walk comes after this one.",

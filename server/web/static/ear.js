@@ -17,7 +17,7 @@
 
   let moment = null; // as /api/ear/next gives it
   let offered = []; // wordings that Enter or a number teaches, after words that were not taken or a number
-  let asking = null; // a question that Enter answers with yes, once it was heard: {what, parts, chosen}
+  let asking = null; // a question that Enter answers with yes, once it was heard: {what, parts, told or chosen}
   let heard = new Set(); // kinds of parts of this moment that were heard
   let queue = [];
   let playing = null; // the part that is being played
@@ -148,21 +148,21 @@
     hush();
     const value = await ask(path(what));
     heard.delete("question");
-    asking = value.may ? { what, parts: value.parts, chosen: value.chosen } : null;
+    asking = value.may ? { what, ...value } : null;
     offered = [];
     begun(value.parts);
   }
   const SENT = {
-    delete: () => ({}),
+    delete: ({ told }) => ({ told }),
     blur: () => ({ done: done.get() }),
-    alike: (chosen) => ({ row_id: moment.row_id, chosen }),
+    alike: ({ chosen }) => ({ row_id: moment.row_id, chosen }),
   };
   async function carryOut() {
     hush();
-    const { what, chosen } = asking;
+    const asked = asking;
     asking = null;
     heard.delete("proposal"); // what was heard last was a question
-    const value = await ask(path(what), SENT[what](chosen));
+    const value = await ask(path(asked.what), SENT[asked.what](asked));
     done.add(value.count || 0);
     if (value.id) take(value);
     else if (value.go_on) await next(value.parts);
