@@ -103,13 +103,17 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
             return _model(state, event, now_s)
         case events.PaceChanged():
             return replace(state, pace=event), ()
-        case policy.LookFailed():
-            return _decide(replace(state, looked_at=None), event, now_s)  # its picture was not seen
         case events.WearerChanged(wearer, pinned):
             thresholds = {} if state.model is None else state.model.manifest.thresholds
             return replace(state, settings=policy.calibrated(wearer, thresholds, pinned=pinned)), ()
         case _:  # the policy's own, as they are
-            return _decide(state, event, now_s)
+            return _given(state, event, now_s)
+
+
+def _given(state: GuidanceState, event: policy.Event, now_s: float) -> Turn:
+    if isinstance(event, policy.LookFailed):
+        state = replace(state, looked_at=None)  # its picture was not seen
+    return _decide(state, event, now_s)
 
 
 def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
