@@ -295,14 +295,15 @@ class _Batch:
         self.appended.add(log)
 
     def _record(self, came: RecordCame) -> Merged:
-        reason = objections.misaddressed(came)
+        record, reason = came.record, objections.misaddressed(came)
         if reason is not None:
             return Merged("refused", reason)
-        if isinstance(came.record, EraseRecord):
-            return self.erasures.came(came.key, came.record)
-        if isinstance(came.record, HelpRecord):
-            return Merged("merged", new=help_calls.note(self.connection, came.record, now_s=self._now_s))
-        return self._of_a_moment(came, came.record)
+        if isinstance(record, EraseRecord):
+            return self.erasures.came(came.key, record)
+        if isinstance(record, HelpRecord):
+            return Merged("merged", new=help_calls.note(self.connection, record, now_s=self._now_s))
+        reason = objections.too_long(record)
+        return self._of_a_moment(came, record) if reason is None else Merged("refused", reason)
 
     def _of_a_moment(self, came: RecordCame, record: ChunkRecord | CorrectionRecord) -> Merged:
         if self.erasures.known.cover(came.device, record):

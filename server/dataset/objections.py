@@ -34,6 +34,18 @@ def misaddressed(came: RecordCame) -> str | None:
     return None
 
 
+LONGEST_NAME = 256
+"""Letters of what the database has an index of; PostgreSQL takes no longer keys."""
+
+
+def too_long(record: ChunkRecord | CorrectionRecord) -> str | None:
+    """Why a name in a record cannot be kept; None where all can. Pure."""
+    for what, name in (("wearer", record.wearer), ("model version", record.model_version)):
+        if len(name) > LONGEST_NAME:
+            return f"its {what} has {len(name)} letters, at most {LONGEST_NAME} are taken"
+    return None
+
+
 def _own_name(record: ChunkRecord) -> bool:
     # No hyphen in the boot: "anna" with the boot "b-1" would make ids of the device "anna-b".
     return "-" not in record.boot_id and record.chunk_id.startswith(f"{record.device}-{record.boot_id}-")

@@ -1,7 +1,8 @@
 """The inverted index of what moments are searched by: each term says in which moments it stands.
 
 A word of SHORTEST letters and more is a term, and so is each thing and each flag. A part of a word is looked for among
-all different words, which are few, and then in the moments of those that have it (`server.review.finding`).
+all different words, which are few, and then in the moments of those that have it (`server.review.by_words`). A word of
+more than LONGEST letters, as a script without spaces has them, is several terms: pieces that overlap by half.
 
 Rules that it keeps:
 
@@ -24,6 +25,8 @@ from server.database import review_tables as tables
 
 SHORTEST = 3
 """Letters of a word that is a term. Of shorter ones there are few, each in most moments."""
+LONGEST = 256
+"""Letters of a term: PostgreSQL takes no key of more than 2,704 bytes into an index, and a letter has up to four."""
 WORD, THING, FLAG = "word", "thing", "flag"
 """Kinds of terms."""
 BETWEEN = "|"
@@ -46,12 +49,17 @@ def terms_of(row: Mapping[str, Any]) -> set[Term]:
     """The terms of a row of `sought`. Pure."""
     listed = ((THING, row["things"]), (FLAG, row["flags"]))
     names = {(kind, name) for kind, joined in listed for name in joined.split(BETWEEN) if name}
-    return names | {(WORD, word) for word in _LETTERS.findall(row["words"])}
+    return names | {(WORD, piece) for word in _LETTERS.findall(row["words"]) for piece in _pieces_of(word)}
+
+
+def _pieces_of(word: str) -> Iterator[str]:
+    for start in range(0, max(len(word) - LONGEST // 2, 1), LONGEST // 2):
+        yield word[start : start + LONGEST]
 
 
 def letters_of(word: str) -> str:
     """The part of a word that is looked for which a term must have; "" = any term may be in such a moment. Pure."""
-    return max(_LETTERS.findall(word), key=len, default="")
+    return max(_LETTERS.findall(word), key=len, default="")[: LONGEST // 2]
 
 
 def ids_of(connection: Connection, terms: Collection[Term]) -> dict[Term, int]:

@@ -127,9 +127,10 @@ class Ingest:
         self._arrivals.restore(mine)
 
     def release(self, mine: Callable[[str], bool]) -> None:
-        """Leave these devices to another process, and what has arrived of their files. Where no settlement runs."""
-        for device in filter(mine, self._arrivals.devices):
-            self._transfers.leave(device)
+        """Leave these devices to another process, and what has arrived of their files; what came and is not settled is
+        forgotten. Where no settlement runs."""
+        self._transfers.leave(mine)
+        self._records = [record for record in self._records if not mine(record.device)]
         if self.credit is not None:
             self.credit.leave(mine)
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.ingest.ingest import Ingest
 from server.ingest.leases import Held, Leases
-from server.ingest.partitions import PARTITIONS, partition_of
+from server.ingest.partitions import PARTITIONS, Division, partition_of
 from shared import messages, topics
 from shared.background import Background
 from shared.credit import FRESH
@@ -64,6 +64,10 @@ class Share:
         self._ingest, self._leases, self._known = ingest, leases, known
         self._clock = leases.clock
         self._held = Held()
+        self._lost = [0] * PARTITIONS
+        """How often each was no longer this process's when a round looked: what it has of it is then of before."""
+        self._acted = tuple(self._lost)
+        """The same, as far as the link's thread has acted on it."""
         self._closed: frozenset[int] = frozenset()
         """Partitions of which nothing is open here any more; their leases end with the next round."""
         self._devices: list[dict[str, bool]] = [{} for _ in range(PARTITIONS)]
@@ -83,20 +87,28 @@ class Share:
 
     def round(self) -> None:
         """Renew the leases; the link's thread acts on what changed. A database that is away ends them in time."""
+        known = list[str]()
         try:
-            held = self._leases.round(self._closed)
+            self._renew()
+            known = list(self._known())
         except SQLAlchemyError as error:
             logger.warning("The leases could not be renewed: %s", error)
-        else:
-            self._held = held
-        known, held = list(self._known()), self._held
-        self._hearing.do(lambda: self._act(held, known))
+        division, lost = self._held.division, tuple(self._lost)
+        self._hearing.do(lambda: self._act(division, lost, known))
+
+    def _renew(self) -> None:
+        held = self._leases.round(self._closed)
+        for number in self._held.division.held - (held.division.held - held.division.taken):
+            self._lost[number] += 1
+        self._held = held  # last: until then its time has not begun
 
     # the link's thread
 
     def handle(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         """A message of a device, if that is this process's."""
-        if partition_of(device) not in self.heard or self._clock.monotonic_s() >= self._held.until_s:
+        number = partition_of(device)
+        is_own = number in self.heard and self._lost[number] == self._acted[number]
+        if not is_own or self._clock.monotonic_s() >= self._held.until_s:
             self.ignored += 1
             return []
         return self._ingest.handle(device, levels, payload)
@@ -112,19 +124,20 @@ class Share:
                 return _told([device] if online else [])
         return []
 
-    def _act(self, held: Held, known: Iterable[str]) -> list[Reply]:
+    def _act(self, division: Division, lost: tuple[int, ...], known: Iterable[str]) -> list[Reply]:
+        """lost: as it stood after the round that brought the division."""
         for device in known:
             if device not in self._devices[partition_of(device)]:
                 self.met(device, online=False)
-        division = held.division
-        ended = self._clock.monotonic_s() >= held.until_s
+        # By the newest round: these wait while a settlement runs, and meanwhile the leases were renewed.
+        ended = self._clock.monotonic_s() >= self._held.until_s
         mine = frozenset[int]() if ended else division.held
+        before = {number for number in self.heard if lost[number] != self._acted[number]}
         self._closed &= division.held - division.taken  # the leases of the others ended with this round
-        self._closed |= (
-            division.leave & mine
-        ) - self.heard  # had in an earlier life: nothing of them is open in this one
-        replies = self._give_up(self.heard & division.leave & mine, settled=True)
-        self._give_up(self.heard - mine, settled=False)
+        self._closed |= (division.leave & mine) - self.heard  # of an earlier life: nothing of them is open in this one
+        replies = self._give_up((self.heard & division.leave & mine) - before, settled=True)
+        self._give_up((self.heard - mine) | before, settled=False)
+        self._acted = lost
         return [*replies, *self._take(mine - division.leave - self.heard - self._closed)]
 
     def _take(self, numbers: frozenset[int]) -> list[Reply]:

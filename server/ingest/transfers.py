@@ -7,6 +7,7 @@ shared.transfer decides what each message means.
 from __future__ import annotations
 
 import logging
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -245,10 +246,12 @@ class Transfers:
         for arrival in [one for one in self._arrivals.of(device) if one.begin.record_id in record_ids]:
             self._drop(arrival)
 
-    def leave(self, device: str) -> None:
-        """Another process goes on with what has arrived of its files."""
-        for arrival in list(self._arrivals.of(device)):
-            self._forget(arrival)
+    def leave(self, mine: Callable[[str], bool]) -> None:
+        """Another process goes on with what has arrived of these devices' files, and is sent their containers again."""
+        for device in filter(mine, self._arrivals.devices):
+            for arrival in list(self._arrivals.of(device)):
+                self._forget(arrival)
+        self._containers = {own: one for own, one in self._containers.items() if not mine(one.device)}
 
     def end_batch(self) -> None:
         """Delete files of which nothing came for long."""
@@ -362,7 +365,9 @@ class Transfers:
             return self._replies.paused(device, name, reason)
         folder = self._arrivals.folder / device
         atomic.make_dirs(folder)
-        self._containers[key] = WholeContainer(device, name, payload, folder / f"{name}.0")
+        # A name of its own: a process that has lost its devices without knowing may be at the same container.
+        stem = folder / f"{name}.{secrets.token_hex(4)}"
+        self._containers[key] = WholeContainer(device, name, payload, stem)
         return []
 
     def _refuse(self, arrival: Arrival, reason: str) -> list[Reply]:

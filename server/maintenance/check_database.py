@@ -17,7 +17,6 @@ from server.database import settings
 from server.database import store as db
 from server.database.bodies import BodyText, unpack
 from server.database.store import DATABASE_NAME, Store
-from server.dataset import search_index
 from server.maintenance.findings import FOLDER, HomeFinding, set_aside
 from shared.errors import DatasetError
 
@@ -34,6 +33,7 @@ _FROM_THE_LOGS = frozenset(
         "samples",
         "rollups",
         "rollup_state",
+        "sought",  # with looks that are made again
         "search_terms",
         "search_postings",
     )
@@ -85,8 +85,6 @@ def salvage(home: Path, store: Store) -> list[HomeFinding]:
             findings.append(
                 HomeFinding("table incomplete", table.name, f"{why} ({problem})", "copied what is left", lost=True)
             )
-    with store.writing() as connection:
-        search_index.make_again(connection)  # what was copied names terms of the old file
     return findings
 
 

@@ -44,9 +44,10 @@ _PHRASES = {
     "nothing_here": ("There is nothing to accept. E: type what should be said. N: nothing should be said.",),
     "no_server": ("The server does not answer. Nothing was saved. Try again.",),
     "left": ("Left as it was.",),
+    "gone": ("This moment is not there for you any more.",),
     "key": ("This key does nothing here. H tells the keys.",),
 }  # fmt: skip
-Phrase = Literal["help", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "key"]
+Phrase = Literal["help", "unheard", "paused", "typing", "nothing_here", "no_server", "left", "gone", "key"]
 Deed = Literal["accept", "edit", "nothing", "reject", "skip", "difficult"]
 
 

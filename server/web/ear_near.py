@@ -68,8 +68,10 @@ def router(ear: EarDesk) -> APIRouter:
         """Accept for all of them or none."""
         who = person.of(request)
         read = list(dict.fromkeys((asked.row_id, *asked.chosen)))
-        for row_id in read:
-            ear.row(row_id.rpartition("#")[0], who)
+        ear.row(_sample(asked.row_id), who)
+        if any(desk.find(_sample(row_id), who) is None for row_id in asked.chosen):
+            told = EarPart(ear_words.ONE_WENT)
+            return JSONResponse({"parts": ear.played(who, (told,)), "go_on": False, "count": 0}, 409)
         outcome = desk.reviews.decide_all(read, "accept", by=who)
         done = outcome.status == 200
         told = ear_words.decided_all(len(read), left=ear.left(who)) if done else EarPart(outcome.reason)
@@ -77,6 +79,10 @@ def router(ear: EarDesk) -> APIRouter:
         return JSONResponse(body, outcome.status)
 
     return routes
+
+
+def _sample(row_id: str) -> str:
+    return row_id.rpartition("#")[0]
 
 
 def _along(ear: EarDesk, who: Person, row: SampleRow, way: Way) -> SampleRow | None:

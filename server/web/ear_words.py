@@ -59,11 +59,13 @@ HELP = (
 )
 DONE = "Nothing is left to review. Thank you."
 NOT_YOURS = "Only an admin, or the wearer, may delete it."
+MORE_WOULD_GO = "Nothing was deleted. Something else would go by now. Delete asks again."
 ON_WALK = {"next": "The moment after it on the walk.", "previous": "The moment before it on the walk."}
 END_OF_WALK = {
     "next": "No moment of this walk comes after this one.",
     "previous": "No moment of this walk comes before this one.",
 }
+ONE_WENT = "Nothing was saved. One of these moments is not there for you any more. X asks again."
 NONE_ALIKE = "No other moment that waits looks the same."
 BLUR = "Faces and number plates are made unrecognisable, in the picture and in the clip. It cannot be taken back."
 UNHEARD = "Listen first. Then Enter accepts it."

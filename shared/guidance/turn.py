@@ -75,6 +75,8 @@ class GuidanceState:
     upright: Uprightness = field(default_factory=Uprightness)
     look: tuple[float, Observation] | None = None
     """When the picture of the newest look was taken, and what was seen."""
+    surest: float = 0.0
+    """Score of the surest thing of it, or of what is followed and was missing in it alone."""
     looked_at: unchanged.LookedAt | None = None
     """Its picture, where the next ones are compared with it."""
     ready: tuple[StateChange, ...] = ()
@@ -105,7 +107,13 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
             thresholds = {} if state.model is None else state.model.manifest.thresholds
             return replace(state, settings=policy.calibrated(wearer, thresholds, pinned=pinned)), ()
         case _:  # the policy's own, as they are
-            return _decide(state, event, now_s)
+            return _given(state, event, now_s)
+
+
+def _given(state: GuidanceState, event: policy.Event, now_s: float) -> Turn:
+    if isinstance(event, policy.LookFailed):
+        state = replace(state, looked_at=None)  # its picture was not seen
+    return _decide(state, event, now_s)
 
 
 def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
@@ -161,10 +169,7 @@ def _look(state: GuidanceState, event: events.PictureTaken, now_s: float) -> Tur
 def _quiet(state: GuidanceState) -> bool:
     """The newest look shows nothing that counts, so that no look at it confirms anything; and nothing was heard in it,
     which would be new at each look."""
-    if state.look is None:
-        return False
-    seen = state.look[1]
-    return seen.audio is None and all(hazard.score < state.settings.hazard_above for hazard in seen.hazards)
+    return state.look is not None and state.look[1].audio is None and state.surest < state.settings.hazard_above
 
 
 def _heard(sound: tuple[events.SoundTaken, ...]) -> NDArray[np.float32] | None:
@@ -183,6 +188,8 @@ def _look_before(state: GuidanceState) -> Observation | None:
 def _observed(state: GuidanceState, observation: Observation, now_s: float) -> Turn:
     state = replace(state, look=(state.picture_s, observation))
     state, hazards = _followed(state, observation)
+    scores = [hazard.score for hazard in (*observation.hazards, *hazards)]
+    state = replace(state, surest=max(scores, default=0.0))
     state, hazards, flags = _without_unproven(state, hazards)
     looked = policy.Looked(
         hazards,

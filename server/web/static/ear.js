@@ -17,7 +17,7 @@
 
   let moment = null; // as /api/ear/next gives it
   let offered = []; // wordings that Enter or a number teaches, after words that were not taken or a number
-  let asking = null; // a question that Enter answers with yes, once it was heard: {what, parts, chosen}
+  let asking = null; // a question that Enter answers with yes, once it was heard: {what, parts, told or chosen}
   let heard = new Set(); // kinds of parts of this moment that were heard
   let queue = [];
   let playing = null; // the part that is being played
@@ -95,7 +95,7 @@
     const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
     const answer = await fetch(path, options);
     const value = await answer.json();
-    if (!Array.isArray(value.parts)) throw new Error(String(value.detail || answer.status));
+    if (!Array.isArray(value.parts)) throw Object.assign(new Error(String(value.detail || answer.status)), { answer });
     return value;
   }
   async function phrase(name) {
@@ -123,6 +123,13 @@
     begin.textContent = value.id ? "Accept" : "Begin";
     take(value, before);
   }
+  // The moment was erased meanwhile, or this person may see it no more: on to the next one. Whether that was told.
+  async function isGone(error) {
+    if (error.answer?.status !== 404 || !moment) return false;
+    asking = null;
+    await next((await ask("/api/ear/phrase?name=gone")).parts);
+    return true;
+  }
   const path = (what) => `/api/ear/${encodeURIComponent(moment.id)}/${what}`;
   async function act(name, text = "") {
     hush();
@@ -141,21 +148,21 @@
     hush();
     const value = await ask(path(what));
     heard.delete("question");
-    asking = value.may ? { what, parts: value.parts, chosen: value.chosen } : null;
+    asking = value.may ? { what, ...value } : null;
     offered = [];
     begun(value.parts);
   }
   const SENT = {
-    delete: () => ({}),
+    delete: ({ told }) => ({ told }),
     blur: () => ({ done: done.get() }),
-    alike: (chosen) => ({ row_id: moment.row_id, chosen }),
+    alike: ({ chosen }) => ({ row_id: moment.row_id, chosen }),
   };
   async function carryOut() {
     hush();
-    const { what, chosen } = asking;
+    const asked = asking;
     asking = null;
     heard.delete("proposal"); // what was heard last was a question
-    const value = await ask(path(what), SENT[what](chosen));
+    const value = await ask(path(asked.what), SENT[asked.what](asked));
     done.add(value.count || 0);
     if (value.id) take(value);
     else if (value.go_on) await next(value.parts);
@@ -278,6 +285,7 @@
       else await ACTIONS[name]();
     } catch (error) {
       hush();
+      if (await isGone(error).catch(() => false)) return;
       note({ text: `Not saved: ${error.message}` });
       PREPARED.currentTime = 0;
       PREPARED.play().catch(() => {});

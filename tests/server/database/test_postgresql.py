@@ -13,10 +13,13 @@ from server.commands.main import main
 from server.database import postgresql, settings
 from server.database import store as db
 from server.database.settings import DatabaseSettings
+from server.database.sqlite import DATABASE_NAME
 from server.database.store import Store
 from server.database.words import holds
 from shared.errors import ConfigError
+from shared.messages import EraseRecord
 from tests.postgres import PostgresChild
+from tests.server.dataset.moments import House, moment
 
 
 @pytest.fixture
@@ -124,3 +127,23 @@ def test_a_password_file_that_is_not_there_is_named(tmp_path: Path, capsys: pyte
     (tmp_path / "waycue.toml").write_text('[database]\nurl = "postgresql://a@h/n"\npassword_file = "/nowhere"\n')
     assert main(["--home", str(tmp_path), "samples", "list"]) == 2
     assert "database.password_file" in capsys.readouterr().err
+
+
+def test_the_file_of_before_the_move_goes_with_the_first_moment_that_is_erased(
+    memory_path: Path, postgres: PostgresChild
+) -> None:
+    home, url = memory_path / "home", postgres.fresh()
+    postgres.write_settings(home, url)
+    house, sent = House(home), moment()
+    old = [home / f"{DATABASE_NAME}{suffix}" for suffix in ("", "-wal")]
+    for path in old:
+        path.write_bytes(b"its words")
+    house.send(sent)
+    unknown = EraseRecord("e-0", "pi-1", 5.0, record_ids=("pi-1-b00t-000099",))
+    assert house.merge.put_record("pi-1", "erase", unknown).state == "merged"
+    assert all(path.exists() for path in old), "nothing of it is erased yet"
+    wish = EraseRecord("e-1", "pi-1", 5.0, record_ids=(sent.record.chunk_id,))
+    assert house.merge.put_record("pi-1", "erase", wish).state == "merged"
+    assert not any(path.exists() for path in old)
+    house.close()
+    postgres.drop(url)

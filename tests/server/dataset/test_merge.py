@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections.abc import Callable
 from functools import partial
 
@@ -96,6 +97,18 @@ def test_an_id_that_is_another_devices_to_give_is_refused(house: House, device: 
     result = house.merge.put_record(device, "chunk", taken)
     assert result.state == "refused"
     assert "does not begin with its device" in result.reason
+
+
+@pytest.mark.both_databases
+def test_a_name_that_no_index_takes_is_refused_rather_than_asked_for_again_for_ever(house: House) -> None:
+    drawn = random.Random(1)
+    letters = "".join(chr(drawn.randrange(0x20000, 0x2A000)) for _ in range(257))
+    for named in (moment(0, wearer=letters), moment(1, model_version=letters)):
+        said = house.merge.put_record("pi-1", "chunk", named.record)
+        assert said.state == "refused"
+        assert "257 letters" in said.reason
+    longest = moment(3, wearer=letters[:256], model_version=letters[1:], context=letters * 15)
+    assert [one.state for one in house.send(longest)] == ["merged"] * 3
 
 
 def test_a_part_that_its_record_does_not_name_is_refused(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from server.ingest.ingest import Ingest
 from server.ingest.leases import Leases
 from server.ingest.partitions import PARTITIONS, partition_of
 from server.ingest.share import Share
-from shared import messages, topics
+from shared import container, messages, topics
+from shared.atomic import no_step
 from shared.clock import ManualClock
-from shared.messages import Ack, Begin, Part
+from shared.messages import Ack, Begin, Envelope, Part
 from shared.topics import Reply
-from tests.device.outbox.records import DEVICE, chunk
+from tests.device.outbox.records import DEVICE, chunk, payloads
 from tests.link.depot import Depot
 
 LEASE_S = 10.0
@@ -39,10 +41,17 @@ class Process:
     def __init__(self, folder: Path, store: Store, clock: ManualClock, name: str) -> None:
         self.heard: set[str] = set()
         self.sent: list[Reply] = []
+        self.asked: list[Callable[[], list[Reply]]] | None = None
+        """What waits for the end of a settlement; None = there is none."""
+        self.step: Callable[[str], None] = no_step
         counts = DailyCounts(clock)
-        self.ingest = Ingest(folder / "incoming", Depot(folder / "depot"), counts=counts, restores=False)
+        self.ingest = Ingest(
+            folder / "incoming", Depot(folder / "depot"), counts=counts, restores=False, crash_point=self._at
+        )
+        self.ingest.granting(1000)
+        self.known: Callable[[], list[str]] = list
         self.store = store
-        self.share = Share(self.ingest, Leases(store, clock, name, lease_s=LEASE_S))
+        self.share = Share(self.ingest, Leases(store, clock, name, lease_s=LEASE_S), lambda: self.known())
         self.share.link = self
         self.share.met(DEVICE, online=True)
 
@@ -53,7 +62,13 @@ class Process:
         self.heard -= set(filters)
 
     def do(self, work: Callable[[], list[Reply]]) -> None:
-        self.sent += work()
+        if self.asked is None:
+            self.sent += work()
+        else:
+            self.asked.append(work)
+
+    def _at(self, step: str) -> None:
+        self.step(step)
 
     def tell(self, verb: str, payload: bytes = b"") -> list[Ack]:
         replies = self.share.handle(DEVICE, ["up", NAME, verb], payload) + self.ingest.settle()
@@ -207,3 +222,127 @@ def test_a_device_that_nobody_knew_is_heard_from_now_on_and_told_to_say_it_again
     assert one.share.met("ben", online=False) == []
     assert {*topics.intake("anna"), *topics.intake("ben")} < one.heard
     assert one.share.met("anna", online=True) == []
+
+
+def test_where_the_list_of_devices_cannot_be_read_either_the_leases_end_all_the_same(
+    processes: list[Process], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = processes
+    one.share.round()
+    _fill(one)
+    monkeypatch.setattr(Leases, "round", _away)
+    monkeypatch.setattr(one, "known", _away)
+    one.share.round()
+    assert one.has_it()
+    clock.sleep(LEASE_S)
+    one.share.round()
+    assert not one.has_it()
+    assert not one.ingest.open_transfers
+
+
+def test_a_settlement_longer_than_a_lease_costs_nothing_while_the_lease_is_renewed(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    one, _ = processes
+    one.share.round()
+    _fill(one)
+    one.sent.clear()
+    waiting: list[Callable[[], list[Reply]]] = []
+    one.asked = waiting
+    for _ in range(8):
+        one.share.round()
+        clock.sleep(LEASE_S / 5)
+    one.asked = None
+    for work in waiting:
+        one.do(work)
+    assert one.has_it()
+    assert one.sent == []  # nobody is told to begin anew
+    assert one.ingest.open_transfers == 1
+
+
+def test_what_was_another_s_for_a_while_is_taken_up_as_that_left_it(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    hung, other = processes
+    hung.share.round()
+    _fill(hung)
+    waiting: list[Callable[[], list[Reply]]] = []
+    hung.asked = waiting
+    clock.sleep(LEASE_S)
+    other.share.round()
+    for part in REST:
+        other.tell(*part)
+    assert [ack.state for ack in other.tell("end")] == ["merged"]
+    other.share._leases.end()
+    hung.share.round()  # the first since
+    hung.asked = None
+    for work in waiting:
+        hung.do(work)
+    assert hung.has_it()
+    assert hung.ingest.open_transfers == 0
+
+
+def test_between_a_round_that_finds_a_lease_gone_and_its_end_here_nothing_is_handled(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    hung, other = processes
+    hung.share.round()
+    _fill(hung)
+    clock.sleep(LEASE_S)
+    other.share.round()
+    hung.asked = []
+    hung.share.round()
+    assert hung.has_it()  # a settlement runs, or messages stand before it
+    assert (hung.tell("ask"), hung.share.ignored) == ([], 1)
+
+
+def _boxed() -> tuple[str, bytes]:
+    """The name and the bytes of a container."""
+    files = payloads(1)
+    parts = [Part(kind, f"{kind}.bin", len(data), sha256(data).hexdigest()) for kind, data in files.items()]
+    envelope = Envelope("chunk", RECORD, messages.to_dict(replace(chunk(1), parts=tuple(parts))))
+    head = container.make_head(messages.encode(envelope), len(files))
+    return f"{RECORD}.{messages.CONTAINER}", head + b"".join(files.values())
+
+
+def test_a_container_in_memory_is_another_s_once_the_lease_has_ended(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    hung, other = processes
+    name, data = _boxed()
+    hung.share.round()
+    assert hung.share.handle(DEVICE, ["up", name, "0"], data) == []
+    clock.sleep(LEASE_S)
+    other.share.round()
+    hung.share.round()
+    assert not hung.has_it()
+    assert hung.ingest.settle() == []
+    assert hung.ingest.counters["records"] == 0
+
+
+def test_two_processes_that_take_the_same_container_apart_do_not_share_its_files(
+    processes: list[Process], clock: ManualClock
+) -> None:
+    hung, other = processes
+    name, data = _boxed()
+    hung.share.round()
+    hung.share.handle(DEVICE, ["up", name, "0"], data)
+    hung.ingest.begin()
+    clock.sleep(LEASE_S)
+    other.share.round()
+    files: list[set[Path]] = []
+
+    def look(step: str) -> None:
+        if step == "ingest:opened":
+            files.append(set(hung.ingest._arrivals.folder.rglob("*.opened")))
+
+    def late(step: str) -> None:
+        look(step)
+        if step == "ingest:opened":  # the other, which nobody knew to live still, wakes up just before the merge
+            hung.ingest.run()
+
+    hung.step, other.step = look, late
+    other.share.handle(DEVICE, ["up", name, "0"], data)
+    ((_, answer),) = other.ingest.settle()
+    assert messages.decode(Ack, answer).state == "merged"
+    assert [len(some) for some in files] == [2, 4]

@@ -153,12 +153,14 @@ def test_a_rebuilt_database_still_knows_what_it_had_taken(home: Path) -> None:
     house.close()
 
 
-def test_a_damaged_database_is_put_aside_and_what_can_be_read_of_it_is_kept(home: Path) -> None:
+@pytest.mark.parametrize("table", ["records", "sought", "search_terms"])
+def test_a_damaged_database_is_put_aside_and_what_can_be_read_of_it_is_kept(home: Path, table: str) -> None:
     before = _contents(home)
     path = home / DATABASE_NAME
     store = db.open_store(home)
     with store.reading() as connection:
-        root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_master WHERE name = 'records'").scalar_one()
+        where = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        root = connection.exec_driver_sql(where, (table,)).scalar_one()
         size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
     store.close()
     data = bytearray(path.read_bytes())

@@ -17,7 +17,7 @@ from server.commands.main import main
 from server.database import store as db
 from server.database.store import DATABASE_NAME, Store
 from server.dataset.rollups import differences
-from server.maintenance import copying, home_lock
+from server.maintenance import check_folds, copying, home_lock
 from server.maintenance.check import check
 from server.maintenance.progress import CheckPart
 from shared.clock import SystemClock
@@ -103,15 +103,18 @@ def test_a_copy_says_the_same_and_is_worked_on_as_before(
     assert report.well, report.findings
 
 
+@pytest.mark.parametrize(
+    ("table", "at"), [("samples", 4), ("search_postings", 14), ("search_terms", 4), ("sought", 2), ("rollups", 6)]
+)
 def test_a_copy_that_is_cut_off_is_refused_and_goes_on_where_it_was(
-    home: Path, target: Any, postgres: PostgresChild, monkeypatch: pytest.MonkeyPatch
+    home: Path, target: Any, postgres: PostgresChild, monkeypatch: pytest.MonkeyPatch, table: str, at: int
 ) -> None:
     monkeypatch.setattr(copying, "AT_ONCE", 2)
     seen: list[CheckPart] = []
 
     def cut(part: CheckPart) -> None:
         seen.append(part)
-        if part.name == "copying samples" and part.done == 4:
+        if part.name == f"copying {table}" and part.done == at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -122,10 +125,11 @@ def test_a_copy_that_is_cut_off_is_refused_and_goes_on_where_it_was(
     seen.clear()
     report = copying.copy(home, target, told=seen.append)
     assert report.resumed
-    assert [part.done for part in seen if part.name == "copying samples"] == [1], "four of five were there"
-    assert report.rows["samples"] == 5
+    left = [part.done for part in seen if part.name == f"copying {table}"]
+    assert left[-1] == report.rows[table] - at, "so many were there"
     with closing(db.open_store(home)) as old, closing(db.open_store(new)) as store:
-        assert everything(store)["dataset_rows"] == everything(old)["dataset_rows"]
+        assert everything(store)[table] == everything(old)[table]
+        assert list(check_folds.differences(store)) == []
 
 
 def test_what_changed_since_a_copy_was_cut_off_is_copied_anew(home: Path, target: Any, postgres: PostgresChild) -> None:

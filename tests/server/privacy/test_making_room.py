@@ -165,7 +165,8 @@ def test_what_goes_for_its_age_is_left_to_that(house: House, port: DeletionPort)
 
 
 def test_the_commands_say_what_will_be_and_do_it(house: House, port: DeletionPort) -> None:
-    (house.home / "waycue.toml").write_text("[space]\ndataset_most_gb = 0.000000001\nannounce_days = 7\n")
+    with (house.home / "waycue.toml").open("a") as settings:
+        settings.write("[space]\ndataset_most_gb = 0.000000001\nannounce_days = 7\n")
     said = server(house.home, "storage").stdout
     assert "How long the disk is enough cannot be told yet" in said
     assert "5 moments" in said

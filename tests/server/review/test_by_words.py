@@ -132,6 +132,23 @@ def test_rows_and_index_say_the_same_after_all_that_was_written(known: tuple[Sto
         assert connection.execute(select(func.count()).select_from(tables.search_postings)).scalar_one() == before > 200
 
 
+@pytest.mark.both_databases
+def test_a_word_without_end_is_found_by_any_part_of_it(desk: House) -> None:
+    """As PostgreSQL takes no long key into an index: a moment with such a word would never be taken."""
+    drawn = random.Random(3)
+    letters = "".join(chr(drawn.randrange(0x4E00, 0x9F00)) for _ in range(sought.MOST_WORDS))
+    desk.send_all([moment(0, spoken=letters), moment(1, spoken=letters[:700])])
+    for start, end, count in ((0, 3, 2), (700, 1000, 1), (500, 699, 2), (690, 720, 1), (1000, 1999, 1)):
+        assert searching.count(desk.store, MomentFilter(words=letters[start:end])) == count, start
+    wrong = letters[:200] + letters[201:300]
+    assert searching.count(desk.store, MomentFilter(words=wrong)) == 0
+    assert list(check_folds.differences(desk.store)) == []
+    wish = EraseRecord("e-1", "pi-1", 5.0, record_ids=(name(0), name(1)))
+    assert desk.merge.put_record("pi-1", "erase", wish).state == "merged"
+    with desk.store.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.search_terms)).scalar_one() == 0
+
+
 def test_a_word_that_only_an_erased_moment_had_is_nowhere_in_the_home(desk: House) -> None:
     """Plain tables, overwritten: without `search_index.take` or `secure_delete` the word is found here."""
     said = spoken(name(0), sound(3))

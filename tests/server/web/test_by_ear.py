@@ -18,6 +18,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from server.web import ear_words, view
 from server.web.ear_words import EarKind
+from shared.messages import EraseRecord
 from shared.wav import decode_sound
 from tests.server.dataset.moments import House, moment
 from tests.server.web.ears import EARS, FASTEST, needs_ears, understood
@@ -218,6 +219,14 @@ def test_one_decision_by_ear_is_about_those_that_look_the_same_or_about_none(hou
     stale = post_json(address, sent)
     assert (stale.status, stale.json["go_on"], stale.json["count"]) == (409, False, 0)
     assert decisions.counts(house.store)["reviewed"] == 1, "all of them or none"
+    erased = EraseRecord("e-1", "pi-1", 5.0, record_ids=(names[2],))
+    assert house.merge.put_record("pi-1", "erase", erased).state == "merged"
+    went = post_json(address, sent)
+    assert (went.status, went.json["go_on"], went.json["count"]) == (409, False, 0)
+    assert went.json["parts"][0]["text"] == ear_words.ONE_WENT
+    own = {"row_id": f"{names[2]}#1", "chosen": [f"{names[1]}#1"]}
+    assert post_json(address.replace(names[0], names[2]), own).status == 404
+    assert decisions.counts(house.store)["reviewed"] == 0
     again = ask(address).json
     assert [row_id.rpartition("#")[0] for row_id in again["chosen"]] == [names[1]]
     done = post_json(address, {"row_id": sent["row_id"], "chosen": again["chosen"]})
@@ -225,7 +234,7 @@ def test_one_decision_by_ear_is_about_those_that_look_the_same_or_about_none(hou
     assert done.json["parts"][0]["text"] == "Confirmed: 2 moments. 4 left. U takes all of them back."
     assert ask(f"{site}/api/ear/{FLAGGED}/alike").json["may"] is False
     assert post_json(f"{site}/api/ear/undo", {"done": 2}).json["id"] in names[:2]
-    assert decisions.counts(house.store)["reviewed"] == 1, "taken back together"
+    assert decisions.counts(house.store)["reviewed"] == 0, "taken back together"
 
 
 @needs_ears
@@ -259,3 +268,17 @@ def test_keys_by_ear_go_along_the_walk_and_take_those_that_look_the_same(
     page.keyboard.press("Enter")
     until(page, "Confirmed: 2 moments. None is left. U takes all of them back.")
     assert decisions.counts(house.store)["pending"] == 0
+
+
+@needs_ears
+def test_a_moment_that_went_while_it_was_heard_is_told_of_and_the_next_one_comes(listener: Page, house: House) -> None:
+    page = listener
+    page.keyboard.press("Enter")
+    until(page, "Moment 1 of 4")
+    page.wait_for_function("() => document.getElementById('ear-log').children.length > 1")
+    wish = EraseRecord("e-1", "pi-1", 5.0, record_ids=(CORRECTED,))
+    assert house.merge.put_record("pi-1", "erase", wish).state == "merged"
+    page.keyboard.press("Delete")
+    until(page, "This moment is not there for you any more.")
+    until(page, "Moment 1 of 3")
+    assert "Not saved" not in page.locator("#ear-log").inner_text()

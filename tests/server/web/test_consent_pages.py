@@ -20,7 +20,7 @@ from server.review import decisions
 from server.web import ear_words
 from server.web.app import create_app
 from server.web.person import ALONE, Person, Role
-from tests.server.dataset.moments import House, moment
+from tests.server.dataset.moments import House, moment, sound, spoken
 from tests.server.web.serving import Answer, ask, asked_as, post_json, served
 
 EVE = Person("Eve", Role.CAREGIVER)
@@ -158,7 +158,7 @@ def test_by_ear_a_moment_is_deleted_by_whoever_it_belongs_to_and_the_proof_is_to
     with asking(EVE):
         told = ask(path).json
         assert (told["may"], [part["text"] for part in told["parts"]]) == (False, [ear_words.NOT_YOURS])
-        assert post_json(path, {}).status == 403
+        assert post_json(path, {"told": []}).status == 403
     assert decisions.get(house.store, NAME) is not None
     with asking(ADA):
         told = ask(path).json
@@ -167,8 +167,14 @@ def test_by_ear_a_moment_is_deleted_by_whoever_it_belongs_to_and_the_proof_is_to
         last = told["parts"][-1]
         assert (last["text"], last["kind"]) == ("It cannot be undone. Enter deletes it. Escape keeps it.", "question")
         assert decisions.get(house.store, NAME) is not None, "asking deletes nothing"
-        proof = [part["text"] for part in post_json(path, {}).json["parts"]]
-        assert proof[0] == "Deleted for good: 1 moment and 1 record."
+        house.send(spoken(NAME, sound(7)))  # more would go now than was told
+        more = post_json(path, {"told": told["told"]})
+        assert (more.status, more.json["go_on"]) == (409, False)
+        assert more.json["parts"][0]["text"] == ear_words.MORE_WOULD_GO
+        assert decisions.get(house.store, NAME) is not None
+        told = ask(path).json
+        proof = [part["text"] for part in post_json(path, {"told": told["told"]}).json["parts"]]
+        assert proof[0] == "Deleted for good: 1 moment and 2 records."
         assert "nothing of it is left" in proof[1]
         assert proof[-1] == "This is proof 1. It stands under Wearers, What was deleted."
         assert ask(path).status == 404
@@ -190,4 +196,5 @@ def test_a_moment_is_blurred_by_ear_once_it_was_asked_for(url: str, house: House
             assert ask(f"{url}/api/ear/{hidden}/{what}").status == 404, what
         assert post_json(f"{url}/api/ear/{hidden}/blur", {"done": 0}).status == 404
         sent = {"row_id": f"{NAME}#1", "chosen": [f"{hidden}#1"]}
-        assert post_json(f"{url}/api/ear/{NAME}/alike", sent).status == 404
+        went = post_json(f"{url}/api/ear/{NAME}/alike", sent)
+        assert (went.status, went.json["parts"][0]["text"]) == (409, ear_words.ONE_WENT), "as one that there is not"

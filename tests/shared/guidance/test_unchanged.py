@@ -17,6 +17,7 @@ from shared.guidance import events, unchanged
 from shared.guidance.turn import GuidanceState, turn
 from shared.policy import PolicySettings
 from shared.runtime.seen import Hazard, Observation
+from shared.sight import Box, BoxScoring, Camera, View, scored
 from tests.shared.guidance.test_table_words import EyesAlone
 
 Picture = NDArray[np.uint8]
@@ -147,6 +148,33 @@ def test_what_appears_is_looked_at_at_once() -> None:
     walked = Walked()
     walked.see([noisy(0), noisy(1), with_person(noisy(2))])
     assert walked.looked == [0.0, pytest.approx(2 / FPS)]
+
+
+def test_what_flickers_is_there_still_and_the_next_picture_is_looked_at() -> None:
+    """The newest look alone shows nothing: a thing that two before it saw is held, and counts (shared.sight.tracks)."""
+    person = Box("person", 0.9, 0.4, 0.3, 0.6, 0.95)
+    view = View(Camera(1.3, 10.0, 62.0), BoxScoring(), 4 / 3)
+    state = GuidanceState(PolicySettings(), skip_unchanged=True)
+    state, _ = turn(state, events.ModelChanged.to(EyesAlone(), PolicySettings()), 0.0)
+    state, _ = turn(state, policy.WalkBegan(), 0.0)
+    looked = []
+    for number, boxes in enumerate([(person,), (person,), (), (), ()]):
+        state, actions = turn(state, events.PictureTaken(noisy(number), number / FPS), number / FPS)
+        looked.append(any(isinstance(action, events.LookNow) for action in actions))
+        scores = scored(boxes, view.camera, aspect=4 / 3, scoring=view.scoring)
+        there = tuple(Hazard(*thing, score) for thing, score in scores.items())
+        seen = Observation(np.zeros((1, 0, 0), np.float32), there, 0.5, 0.3, boxes=boxes, view=view)
+        if looked[-1]:
+            state, _ = turn(state, events.Observed(seen), number / FPS)
+    assert looked == [True, True, True, True, False], "it is held for one look"
+
+
+def test_a_look_that_failed_saw_nothing_and_leaves_out_none() -> None:
+    walked = Walked()
+    walked.see([noisy(0), noisy(1)])
+    walked.turn(policy.LookFailed(), 0.1)
+    walked.see([noisy(2)], from_s=0.2)
+    assert walked.looked == [0.0, 0.2]
 
 
 def test_another_model_looks_at_once() -> None:

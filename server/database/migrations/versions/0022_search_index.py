@@ -101,7 +101,11 @@ def _terms(row: sa.RowMapping) -> set[tuple[str, str]]:
     """As server.dataset.search_index had them then; every row says which it has."""
     listed = (("thing", row["things"]), ("flag", row["flags"]))
     found = {(kind, name) for kind, names in listed for name in names.split("|") if name}
-    return found | {("word", word) for word in _WORD.findall(row["words"])}
+    return found | {("word", piece) for word in _WORD.findall(row["words"]) for piece in _pieces(word)}
+
+
+def _pieces(word: str) -> list[str]:
+    return [word[start : start + 256] for start in range(0, max(len(word) - 128, 1), 128)]
 
 
 def downgrade() -> None:
