@@ -25,9 +25,8 @@ from shared.messages import PART_KINDS, Envelope, Part
 
 MAGIC = b"WCBOX1\n\0"
 FIXED_BYTES = len(MAGIC) + 4
-MAX_BYTES = (
-    512 * 1024
-)  # one window (shared.transfer), so that it is sent whole again rather than written down in ranges
+MAX_BYTES = 512 * 1024
+"""One window (shared.transfer), so that it is sent whole again rather than written down in ranges."""
 MAX_ENVELOPE_BYTES = 16 * 1024
 MAX_HEAD_BYTES = FIXED_BYTES + MAX_ENVELOPE_BYTES
 OF_KINDS = ("chunk", "correction", messages.SEALED)

@@ -109,6 +109,7 @@ SENT: dict[str, dict[str, Any]] = {
     "GET /api/ear/phrase": {"params": {"name": "help"}},
     "GET /api/ear/{sample_id}/walk": {"params": {"way": "next"}},
     "GET /api/ear/{sample_id}/say": {"params": {"what": "wearer"}},
+    "POST /api/ear/{sample_id}/delete": {"json": {"told": []}},
     "POST /moments/{sample_id}/comment": {"data": {"comment": "Look again."}},
     "POST /wearers/{name:path}": {"data": {"no_question": "x"}},  # refused: nobody's consent changes here
     "POST /api/accounts": {"json": {"role": "caregiver"}},
@@ -122,7 +123,7 @@ STRICTER = {
     "GET /moments/{sample_id}/delete": {"Carl": 403},
     "POST /moments/{sample_id}/delete": {"Carl": 403},
     "GET /api/ear/{sample_id}/delete": {"Carl": 403},
-    "POST /api/ear/{sample_id}/delete": {"Carl": 403},
+    "POST /api/ear/{sample_id}/delete": {"Carl": 403, "Wanda": 409, "Ana": 409},  # told of nothing
     "GET /wearers/{name:path}/delete": {"Carl": 403},
     "POST /wearers/{name:path}/delete": {"Wanda": 403, "Carl": 403, "Ana": 404},  # of nobody
     "POST /walks/{walk_id:path}/delete": {"Ana": 404},  # of none
