@@ -6,7 +6,7 @@ clip, and a correction that is sealed meanwhile waits behind it; a part that bre
     part    what the link carries in a second, at most 64 KiB; on a fast link what it carries in 4 ms, at least 32 KiB
     wire    what it carries in three seconds, at most 512 KiB: not yet acknowledged by the broker (PUBACK). This is what
             a cut costs, and what a correction waits behind
-    window  the same, or a fifth of a second where that is more, at most 8 MiB: not yet acknowledged by the server,
+    window  the same, or half a second where that is more, at most 8 MiB: not yet acknowledged by the server,
             which syncs, hashes and merges meanwhile. What exceeds the wire lies at the broker and the server
 
 Only time with a full window counts: a lone small file says how long a round trip takes, and nothing about speed.
@@ -20,7 +20,7 @@ from shared.transfer import MAX_WINDOW_BYTES, MIN_PART_BYTES, PART_BYTES, WINDOW
 
 PART_S = 1.0
 WIRE_S = 3.0
-SERVER_S = 0.2  # twice a round trip and a group on a busy server; more would only be lost with the broker
+SERVER_S = 0.5  # round trips and a group of containers on a busy server; more would only be lost with the broker
 FAST_BYTES_PER_S = WINDOW_BYTES / 0.1  # from here on 512 KiB are less than a slow round trip carries
 LARGE_PART_S = 0.004  # larger parts cost both ends less, but a part is acknowledged only once it is through
 LEAST_PART_BYTES = 4 * 1024  # below, the packets' own 256 bytes begin to cost

@@ -44,7 +44,7 @@ def test_a_part_takes_about_a_second_and_the_wire_holds_about_three(bytes_per_s:
 def test_the_window_is_the_wire_until_a_fifth_of_a_second_is_more() -> None:
     phone, radio, cable = LinkSpeed(300_000), LinkSpeed(12_500_000), LinkSpeed(1e9)
     assert window_bytes(phone, PART_BYTES) == wire_bytes(phone, PART_BYTES) == WINDOW_BYTES
-    assert window_bytes(radio, PART_BYTES) == 2_500_000
+    assert window_bytes(radio, PART_BYTES) == 6_250_000
     assert window_bytes(cable, MAX_PART_BYTES) == MAX_WINDOW_BYTES
     assert [window_parts(size) for size in (1000, WINDOW_BYTES, MAX_WINDOW_BYTES)] == [WINDOW_PARTS, 16, 256]
 
