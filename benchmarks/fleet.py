@@ -34,7 +34,7 @@ from rich.table import Table
 
 from benchmarks._recorded import chunks
 from benchmarks._served_home import cpu_s
-from benchmarks.link import BUILD, machine, payloads
+from benchmarks.link import BUILD, machine, next_word, payloads
 from device.identity import identity
 from server.broker import dynsec_rules
 from server.broker import files as broker_files
@@ -86,12 +86,7 @@ class Crowd:
 
     def heard(self) -> dict[str, Any]:
         """Its next word. Raises: RuntimeError where it ended without one."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"A process of devices ended with {self._process.wait()}.")
-        figures: dict[str, Any] = json.loads(line)
-        return figures
+        return next_word(self._process, "A process of devices")
 
     def close(self) -> None:
         assert self._process.stdin is not None

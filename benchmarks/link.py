@@ -64,6 +64,16 @@ class Site:
     broker: BrokerChild
 
 
+def next_word(process: subprocess.Popen[str], who: str) -> dict[str, Any]:
+    """The line of JSON that a child process says next. Raises: RuntimeError where it ended without one."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{who} ended with {process.wait()}.")
+    figures: dict[str, Any] = json.loads(line)
+    return figures
+
+
 class End:
     """One process of benchmarks._link_ends, which is ready when this is made."""
 
@@ -76,12 +86,7 @@ class End:
 
     def heard(self) -> dict[str, Any]:
         """Its next word. Raises: RuntimeError where it ended without one."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._role} ended with {self._process.wait()}.")
-        figures: dict[str, Any] = json.loads(line)
-        return figures
+        return next_word(self._process, self._role)
 
     def go(self) -> None:
         assert self._process.stdin is not None
