@@ -32,7 +32,7 @@ KEPT_S = 10.0
 LEASE_S = 40.0  # KEPT_S, and the time that a full queue takes on a slow disk
 ASK_AGAIN_S, ASK_AGAIN_MAX_S = 10.0, 120.0
 IN_LINE_S = 60.0  # who was told to wait asks again after this, in case its grant was lost
-MOST_GRANTED = 64  # to one device at a time
+MOST_GRANTED = 128  # to one device at a time: the largest window (shared.transfer)
 LEAST_GRANTED = 12  # the files of a chunk
 MOST_WISHED = 4096
 UNBOUNDED = 1_000_000
@@ -310,7 +310,7 @@ class Ledger:
 
     def _share(self) -> int:
         active = max(len(self._line), len(self._leases))  # who is in both counts once, and a union of thousands is slow
-        return max(1, min(MOST_GRANTED, max(LEAST_GRANTED, self.capacity // max(1, active)), self.capacity))
+        return max(1, min(MOST_GRANTED, max(LEAST_GRANTED, self.capacity // max(2, active)), self.capacity))
 
     def _grant(self, device: str, account: _Account, units: int, now_s: float) -> None:
         account.number += 1

@@ -22,12 +22,13 @@ PART_S = 1.0
 WIRE_S = 3.0
 SERVER_S = 0.5  # round trips and a group of containers on a busy server; more would only be lost with the broker
 FAST_BYTES_PER_S = WINDOW_BYTES / 0.1  # from here on 512 KiB are less than a slow round trip carries
+UNCUT_BYTES_PER_S = 4 * FAST_BYTES_PER_S  # the wire is free again sooner than a container that is cut costs both ends
 LARGE_PART_S = 0.004  # larger parts cost both ends less, but a part is acknowledged only once it is through
 LEAST_PART_BYTES = 4 * 1024  # below, the packets' own 256 bytes begin to cost
 FIRST_WINDOW_BYTES = 256 * 1024  # until something is known: one container, and 4 s at 64 kB/s
 LEAST_BYTES_PER_S = 1024.0  # a receiver that is away says nothing about the link
 SAMPLE_S = 0.25
-QUICK_SAMPLE_S = 0.05  # enough where a whole window came in it: a fast link is known after a few of these
+QUICK_SAMPLE_S = 0.02  # enough where the first window came in it: a fast link is known after a few of these
 SILENCE_S = 2.0  # a full window without an answer for so long is news, too
 
 
@@ -51,7 +52,9 @@ def observe(speed: LinkSpeed, acked_bytes: int, now_s: float, *, full: bool) -> 
 
 def _sampled(speed: LinkSpeed, since_s: float, now_s: float) -> LinkSpeed:
     took_s = now_s - since_s
-    enough_s = QUICK_SAMPLE_S if speed.acked_bytes >= WINDOW_BYTES else SAMPLE_S if speed.acked_bytes else SILENCE_S
+    enough_s = (
+        QUICK_SAMPLE_S if speed.acked_bytes >= FIRST_WINDOW_BYTES else SAMPLE_S if speed.acked_bytes else SILENCE_S
+    )
     if took_s < enough_s or speed.acked_bytes == speed.bytes_per_s == 0:
         return speed
     measured = speed.acked_bytes / took_s
@@ -59,6 +62,12 @@ def _sampled(speed: LinkSpeed, since_s: float, now_s: float) -> LinkSpeed:
     if measured:  # down at once, up by halves: a window too large costs seconds, one too small for a moment nothing
         known = min(known, 2 * measured)
     return LinkSpeed(max(known, LEAST_BYTES_PER_S), since_s=now_s)
+
+
+def _enough_s(acked_bytes: int) -> float:
+    if acked_bytes >= FIRST_WINDOW_BYTES:
+        return QUICK_SAMPLE_S
+    return SAMPLE_S if acked_bytes else SILENCE_S
 
 
 def paced_part_bytes(speed: LinkSpeed, most: int) -> int:
@@ -76,6 +85,11 @@ def alone_bytes(speed: LinkSpeed, most: int) -> int:
     """The largest container that goes as one part: what the link carries in a second, as far as it is known. What of
     it is cut off is sent again in parts. most: what settings and the broker allow."""
     return most if speed.bytes_per_s == 0 else min(most, int(speed.bytes_per_s * PART_S))
+
+
+def waits_for_room(speed: LinkSpeed) -> bool:
+    """Whether a container waits until the wire has room for all of it, where it would else be cut to fill the wire."""
+    return speed.bytes_per_s >= UNCUT_BYTES_PER_S
 
 
 def wire_bytes(speed: LinkSpeed, part_bytes: int) -> int:

@@ -167,6 +167,10 @@ class Sender:
     def flying_bytes(self) -> int:
         return sum(end - start for start, end in self.flying)
 
+    def waits_for_room(self, tick: SenderTick) -> bool:
+        """Whether it is a container that is to go whole, and there was no room for that."""
+        return self.phase == "new" and self.contained and tick.room_bytes < self.size_bytes <= tick.alone_bytes
+
 
 def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, list[SenderAction]]:
     """What the sender of a file does next. Pure."""
@@ -274,7 +278,7 @@ def _ticked(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list
 def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     size = state.size_bytes
     if state.phase == "new" and state.contained and size <= tick.alone_bytes:
-        if tick.room_parts < 1 or tick.credit < units_of(size):
+        if tick.room_parts < 1 or tick.room_bytes < size or tick.credit < units_of(size):
             return state, []
         sent = replace(state, phase="ending", flying=((0, size),), tries=0, due_s=now_s + patience_s(0))
         return sent, [SendPart(0, size)]

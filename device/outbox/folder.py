@@ -32,6 +32,11 @@ def transfer_name(record_id: str, kind: str) -> str:
     return f"{record_id}.{kind}"
 
 
+def wire_name(record_id: str, kind: str) -> str:
+    """Name of something of a record: its own id, or that of a file's transfer."""
+    return record_id if kind == RECORD_KIND else transfer_name(record_id, kind)
+
+
 def folders(parent: Path) -> list[Path]:
     """Sealed folders in `parent`, oldest first. Anything else there (lost+found, failed/) is not ours to judge."""
     sealed = [e for e in parent.iterdir() if e.is_dir() and e.name != FAILED and topics.NAME.match(e.name)]

@@ -31,6 +31,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -39,7 +40,7 @@ from device.boot import kernel_boot
 from device.outbox import containers, inspect
 from device.outbox import folder as outbox_folder
 from device.outbox.enclosed import enclose, enclosed_record
-from device.outbox.folder import FAILED, FILE_NAMES, RECORD_KIND, REQUESTS, SIDECAR
+from device.outbox.folder import FAILED, FILE_NAMES, RECORD_KIND, REQUESTS, SIDECAR, wire_name
 from device.outbox.index import ItemRow, RecordRow
 from device.outbox.inspect import peek as peek
 from device.outbox.record_store import RecordStore
@@ -228,7 +229,7 @@ class Outbox:
         with self._lock:
             busy = len(self._claimed) + MOST_ITEMS * len(self._held)
             for row in self._store.use(lambda index: index.next_items(count * MOST_ITEMS + busy, bulk=False)):
-                if row.record_id in of or row.record_id in self._held or self._item(row).name in self._claimed:
+                if row.record_id in of or not self._is_free(row):
                     continue
                 item = self._container(row, clips=clips)
                 if item is not None:
@@ -269,10 +270,12 @@ class Outbox:
         with self._lock:
             more = len(self._claimed) + MOST_ITEMS * len(self._held)
             rows = self._store.use(lambda index: index.next_items(count + more, bulk=bulk))
-            free = (row for row in rows if row.record_id not in self._held)
-            items = [item for item in map(self._item, free) if item.name not in self._claimed][:count]
+            items = list(map(self._item, islice(filter(self._is_free, rows), count)))
             self._hand_out(items)
         return items
+
+    def _is_free(self, row: ItemRow) -> bool:
+        return row.record_id not in self._held and wire_name(row.record_id, row.kind) not in self._claimed
 
     def _hand_out(self, items: Iterable[OutboxItem]) -> None:
         single = [one for item in items for one in item.single]

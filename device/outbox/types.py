@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.outbox.folder import RECORD_KIND, transfer_name
+from device.outbox.folder import wire_name
 from shared.messages import CONTAINER
 
 
@@ -32,7 +32,7 @@ class OutboxItem:
     @property
     def name(self) -> str:
         """Its name on the wire: the record's id, or a transfer's."""
-        return self.record_id if self.kind == RECORD_KIND else transfer_name(self.record_id, self.kind)
+        return wire_name(self.record_id, self.kind)
 
     @property
     def is_container(self) -> bool:

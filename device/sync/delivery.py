@@ -56,6 +56,7 @@ class Delivery:
         self._refused: list[uploads.ItemRefused] = []
         self._writing = False
         self._look = True  # the outbox may hold something that is not claimed yet
+        self._news = True  # it may hold something new, which may be more important than what is claimed
         self._requests_s = float("-inf")
         self._disk_trouble: str | None = None
         self._idle = threading.Condition()
@@ -65,7 +66,7 @@ class Delivery:
 
     def look_again(self) -> None:
         """The outbox may hold more."""
-        self._look = True
+        self._look = self._news = True
 
     def allow(self, allowed: uploads.Allowed) -> bool:
         """What may be sent from the next turn on. Returns whether that is a change."""
@@ -157,9 +158,9 @@ class Delivery:
         small, bulk = self.uploads.wanted
         if self.uploads.containers is None:  # one, as the question whether the server takes containers
             small = min(small, 1 - len(self.uploads.active))
-        if not self._look or (small < 1 and bulk < 1):
+        if not self._look or (small < 1 and bulk < 1) or not (self._news or self.uploads.runs_low):
             return False
-        self._look = False
+        self._look = self._news = False
         items: list[OutboxItem] = []
 
         def claim() -> None:

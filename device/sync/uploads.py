@@ -23,7 +23,16 @@ from typing import Literal, assert_never
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import OutboxItem
 from shared.credit import Purse, units_of
-from shared.link_speed import LinkSpeed, alone_bytes, observe, paced_part_bytes, window_bytes, window_parts, wire_bytes
+from shared.link_speed import (
+    LinkSpeed,
+    alone_bytes,
+    observe,
+    paced_part_bytes,
+    waits_for_room,
+    window_bytes,
+    window_parts,
+    wire_bytes,
+)
 from shared.messages import Ack, CreditGrant, CreditWish
 from shared.transfer import (
     PART_BYTES,
@@ -43,6 +52,8 @@ from shared.transfer import (
 
 SMALL = 40  # enough pictures and sounds of 60 KB, and their records, to fill the wire and keep the server busy
 BULK = 16  # with the files among those well below the 64 unfinished ones that a server lets a device have
+
+CLAIMED_AT_ONCE = 10
 
 Allowed = Literal["all", "small", "none"]
 """What may be sent: everything, all but clips, nothing."""
@@ -82,6 +93,14 @@ class Uploads:
         bulk = sum(upload.item.bulk for upload in self.active)
         small = SMALL - (len(self.active) - bulk)
         return 0 if self.allowed == "none" else small, BULK - bulk if self.allowed == "all" else 0
+
+    @property
+    def runs_low(self) -> bool:
+        """Whether it is time to claim more: one costs the outbox as much as ten."""
+        if self.wanted[0] >= CLAIMED_AT_ONCE:
+            return True
+        begun = [one for one in self.active if one.machine.phase != "new"]
+        return len(begun) == len(self.active) and sum(not one.machine.paused for one in begun) < SMALL // 2
 
     @property
     def flying_parts(self) -> int:
@@ -392,7 +411,9 @@ def _fill(state: Uploads, now_s: float, *, windows: int = 1) -> tuple[Uploads, l
         if isinstance(before, Sender) and isinstance(after, Sender):
             room_parts -= len(after.flying) - len(before.flying)
             room_bytes -= after.flying_bytes - before.flying_bytes
-            alone = min(alone, max(0, room_bytes))
+            alone = _alone(state, room_bytes)
+        if isinstance(after, Sender) and after.waits_for_room(tick):
+            break  # what is less important must not take the room
     sent = replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions))
     return _spend(sent, actions, now_s), actions
 
@@ -401,7 +422,8 @@ def _alone(state: Uploads, room_bytes: int) -> int:
     """How large a container may be that goes as one part."""
     if state.purse.mode == "unknown":
         return 0
-    return min(alone_bytes(state.pace, state.part_bytes), max(0, room_bytes))
+    most = alone_bytes(state.pace, state.part_bytes)
+    return most if waits_for_room(state.pace) else min(most, max(0, room_bytes))
 
 
 def _bytes_of(actions: Iterable[UploadsAction]) -> int:

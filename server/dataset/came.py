@@ -48,6 +48,8 @@ class FileCame:
     record_id: str
     part: Part
     path: Path
+    looks_right: bool = False
+    """Its first bytes were checked against its kind, too."""
 
     @property
     def key(self) -> Key:

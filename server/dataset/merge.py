@@ -362,7 +362,7 @@ class _Batch:
         if not_taken is not None:
             came.path.unlink(missing_ok=True)
             return not_taken
-        reason = self._objection(came) or objections.wrong_content(part.kind, came.path)
+        reason = self._objection(came) or (None if came.looks_right else objections.wrong_content(part.kind, came.path))
         if reason is not None:
             return self._refused(came, reason)
         try:

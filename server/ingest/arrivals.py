@@ -85,6 +85,9 @@ class Arrival:
     """Inode and length of its .ranges; None = it has none yet."""
     _folder_synced: bool = False
     """The folder's entries for it are durable."""
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of the first `_digested` bytes, as this process wrote them one after the other."""
+    _digested: int = 0
 
     @property
     def id(self) -> TransferId:
@@ -122,11 +125,19 @@ class Arrival:
         if self._fd is None and not self._open(shared=True):
             return False
         assert self._fd is not None
-        view = memoryview(payload)
+        at, view = offset, memoryview(payload)
         while view:
-            written = os.pwrite(self._fd, view, offset)
-            offset, view = offset + written, view[written:]
+            written = os.pwrite(self._fd, view, at)
+            at, view = at + written, view[written:]
+        self._follow(offset, payload)
         return True
+
+    def _follow(self, offset: int, payload: bytes) -> None:
+        if offset < self._digested:  # written anew, perhaps with other bytes: all of it is read in the end
+            self._digest, self._digested = hashlib.sha256(), 0
+        if offset == self._digested and self.begin.part.kind != CONTAINER:
+            self._digest.update(payload)
+            self._digested += len(payload)
 
     def sync(self) -> None:
         """Make all bytes written in this batch durable. Raises: OSError."""
@@ -172,7 +183,8 @@ class Arrival:
         with open(self._fd, "rb", closefd=False) as file:
             if self.begin.part.kind == CONTAINER:
                 return container.begins_with(file.read(container.MAX_HEAD_BYTES), self.begin.part.sha256)
-            return hashlib.file_digest(file, "sha256").hexdigest() == self.begin.part.sha256
+            file.seek(self._digested)  # what came in its order was hashed while it came
+            return hashlib.file_digest(file, self._digest.copy).hexdigest() == self.begin.part.sha256
 
     def close(self) -> None:
         """Unlock it; the next write opens it again."""

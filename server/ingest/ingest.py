@@ -50,6 +50,7 @@ from shared.errors import MessageError
 from shared.messages import CONTAINER, ERASE, HELP, PART_KINDS, CreditGrant, CreditWish, Envelope, Part
 from shared.topics import Reply
 
+EARLY_UNITS = 256  # 16 MiB of parts
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
 CRASH_POINTS = ("ingest:verified", "ingest:opened", "ingest:merged", "ingest:answered")
 logger = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ class Ingest:
         self._paused_at_s: dict[str, float] = {}
         """When a device that floods was last answered."""
         self._records: list[RecordCame] = []
+        self._gathered = 0
+        """Units that came since the last settlement began."""
         self.credit: Ledger | None = None
         """What devices may send; None = whatever they like."""
         self.counters = self._counts.totals
@@ -155,7 +158,7 @@ class Ingest:
         """Take one message in; what is not answered here is answered by the next `settle`. levels: of the topic after
         the device's name."""
         try:
-            return self._route(device, levels, payload)
+            return [*self._route(device, levels, payload), *self._early_grants()]
         except OSError as error:
             self._replies.failed(device, "A message", error)
             return []
@@ -176,6 +179,7 @@ class Ingest:
         assert self._transfers.settlement is None, "one at a time"
         replies = self._transfers.begin()
         records, self._records = self._records, []
+        self._gathered = 0
         took = self._transfers.partial(), self._transfers.whole(), self._transfers.containers()
         settlement = Settlement(self._parts, *took, records)
         self._transfers.settlement = settlement
@@ -219,6 +223,13 @@ class Ingest:
                     replies += self._transfers.not_merged(one)
         return replies
 
+    def _early_grants(self) -> list[Reply]:
+        """While a settlement waits for the disk, devices go on as soon as there is room in the broker's queue. What is
+        gathered for the next one stays bounded: it lies in memory, or is to be synced."""
+        if self.credit is None or not self.credit.waiting or self._gathered > EARLY_UNITS:
+            return []
+        return self._grants()
+
     def _grants(self, asked: str = "") -> list[Reply]:
         """What is granted now. asked: who has just asked is told so where it must wait, and does not ask again."""
         if self.credit is None:
@@ -250,7 +261,9 @@ class Ingest:
         self._counts.add(device, "received_bytes", len(payload))
         is_wish = levels == ["up", "credit"]
         if self.credit is not None and not is_wish:
-            self.credit.came(device, units_of(len(payload)), self._clock.monotonic_s())
+            units = units_of(len(payload))
+            self._gathered += units
+            self.credit.came(device, units, self._clock.monotonic_s())
         now_s = self._clock.monotonic_s()
         cost = limits.message_cost(decode.record_bytes(levels, payload), self._limits)
         if not self._messages.allows(device, now_s, cost):

@@ -20,7 +20,7 @@ from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
 from server.ingest.unpacking import WholeContainer, clear
-from shared import atomic, container, messages, transfer
+from shared import container, messages, transfer
 from shared.errors import MessageError
 from shared.messages import Ack, Begin, Part
 from shared.topics import Reply
@@ -60,6 +60,8 @@ class Transfers:
         self._merged: dict[TransferId, str] = {}
         """The hash of what came and was merged lately, the longest ago in front: its device may ask once more."""
         self._hash_failures: Counter[TransferId] = Counter()
+        self._key = secrets.token_hex(4)
+        self._free: int | None = None
         self._next_clearing_s = 0.0
         self.settlement: Settlement | None = None
         """The one that has begun and is not finished."""
@@ -74,8 +76,14 @@ class Transfers:
         return DeviceLoad(
             open_bytes=self._arrivals.load_of(device)[1],
             bytes_today=self._counts.today(device, "received_bytes"),
-            free_bytes=shutil.disk_usage(self._arrivals.folder).free,
+            free_bytes=self._free_bytes(),
         )
+
+    def _free_bytes(self) -> int:
+        """Of the disk, looked up once for a batch."""
+        if self._free is None:
+            self._free = shutil.disk_usage(self._arrivals.folder).free
+        return self._free
 
     def handle(self, device: str, name: str, verb: str, payload: bytes) -> list[Reply]:
         """Take a message on up/<name>/<verb> in. Raises: OSError."""
@@ -255,6 +263,7 @@ class Transfers:
 
     def end_batch(self) -> None:
         """Delete files of which nothing came for long."""
+        self._free = None
         self._answered_unknown.clear()
         self._answered_merged.clear()
         now_s, hours = self._clock.monotonic_s(), self._limits.abandoned_hours
@@ -363,10 +372,8 @@ class Transfers:
             reason = "too much came at once"
         if reason:
             return self._replies.paused(device, name, reason)
-        folder = self._arrivals.folder / device
-        atomic.make_dirs(folder)
         # A name of its own: a process that has lost its devices without knowing may be at the same container.
-        stem = folder / f"{name}.{secrets.token_hex(4)}"
+        stem = self._arrivals.folder / device / f"{name}.{self._key}"
         self._containers[key] = WholeContainer(device, name, payload, stem)
         return []
 

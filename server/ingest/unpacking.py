@@ -16,7 +16,7 @@ from pathlib import Path
 from server.dataset import objections
 from server.dataset.came import Came, FileCame, RecordCame
 from server.ingest import decode
-from shared import container, messages
+from shared import atomic, container, messages
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
 
@@ -72,7 +72,7 @@ def unpack(whole: WholeContainer, envelope_in: OpenEnvelope, bytes_in: OpenFile)
         for part, content in contents:
             written.append(whole.stem.with_name(f"{whole.stem.name}.{part.kind}.opened"))
             _write(written[-1], content)
-            came.append(FileCame(whole.device, whole.record_id, part, written[-1]))
+            came.append(FileCame(whole.device, whole.record_id, part, written[-1], looks_right=True))
     except (MessageError, OSError) as error:
         for path in written:
             path.unlink(missing_ok=True)
@@ -96,9 +96,18 @@ def _check(part: Part, content: bytes, record: ChunkRecord | CorrectionRecord) -
 
 
 def _write(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb", buffering=0) as file:
+    with open(_created(path), "wb", buffering=0) as file:
         if file.write(content) != len(content):
             raise OSError(f"{path} was not written as a whole. Free some disk space.")
+
+
+def _created(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:  # nothing of this device came before
+        atomic.make_dirs(path.parent)
+        return os.open(path, flags, 0o600)
 
 
 def sync(path: Path) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from device.outbox.outbox import Outbox
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
-from server.ingest.ingest import Ingest
+from server.ingest.arrivals import Arrival
+from server.ingest.ingest import EARLY_UNITS, Ingest
 from server.ingest.limits import LimitsSettings
 from shared import messages
-from shared.messages import Ack, Begin, Part
+from shared.credit import FRESH, MOST_GRANTED, UNIT_BYTES
+from shared.messages import Ack, Begin, CreditGrant, CreditWish, Part
 from shared.topics import Reply
+from shared.transfer import Receiver
 from tests.device.outbox.records import DEVICE, chunk
 from tests.link.depot import Depot
 from tests.link.parties import DEADLINE_S, MakeLink, Server, check, seal, seal_first, until
@@ -213,3 +219,73 @@ def test_after_a_settlement_that_failed_unforeseen_what_was_asked_is_answered_by
     assert ingest.finish() == []
     send(ingest, "1000", DATA[1000:2000])
     assert acks(ingest.settle()) == [Ack("receiving", ranges=((0, 2000),), answers="begin")]
+
+
+def test_bytes_that_were_written_anew_are_hashed_as_they_lie_on_the_disk(ingest: Ingest, memory_path: Path) -> None:
+    other = bytes(1000) + DATA[1000:]
+    announce(ingest, DATA)
+    send(ingest, "0", DATA[:1000])
+    send(ingest, "0", other[:1000])  # not durable yet, so it is written over
+    send(ingest, "1000", DATA[1000:])
+    send(ingest, "end")
+    assert [ack.state for ack in acks(ingest.settle())] == ["unknown"]  # not merged under the hash of what came first
+    announce(ingest, other, number=2)
+    send(ingest, "0", DATA[:1000], number=2)
+    send(ingest, "0", other[:1000], number=2)
+    send(ingest, "1000", DATA[1000:], number=2)
+    send(ingest, "end", number=2)
+    assert [ack.state for ack in acks(ingest.settle())] == ["merged"]
+    assert (memory_path / "depot" / f"{DEVICE}.{name_of(2)}.mp4").read_bytes() == other
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_written_in_whatever_order_the_hash_is_that_of_the_file(
+    memory_path: Path, data: st.DataObject
+) -> None:
+    size = 300
+    writes = data.draw(st.lists(st.tuples(st.integers(0, size - 1), st.integers(1, 120), st.integers(0, 2))))
+    begin = Begin("pi-1-b1-1", Part("clip", "clip.mp4", size, "0" * 64), DEVICE)
+    arrival = Arrival(DEVICE, "x.clip", begin, Receiver(size), memory_path, key=os.urandom(4).hex())
+    for start, length, byte in [(0, size, 7), *writes]:
+        arrival.write(start, bytes([byte]) * min(length, size - start))
+    found = sha256(arrival.data.read_bytes()).hexdigest()
+    arrival.begin = replace(begin, part=replace(begin.part, sha256=found))
+    assert arrival.matches()
+    arrival.begin = begin
+    assert not arrival.matches()
+    arrival.close()
+
+
+def test_while_a_settlement_waits_for_the_disk_a_device_is_granted_more_as_what_it_sent_comes(
+    memory_path: Path,
+) -> None:
+    ingest = Ingest(memory_path / "incoming", Depot(memory_path / "depot")).granting(1000)
+
+    def wish(device: str, units: int) -> list[int]:
+        replies = ingest.handle(device, ["up", "credit"], messages.encode(CreditWish(units, 0, FRESH)))
+        return [messages.decode(CreditGrant, payload).units for _, payload in replies]
+
+    def part_comes(offset: int) -> list[tuple[str, int]]:
+        replies = ingest.handle(DEVICE, ["up", name_of(1), str(offset)], bytes(UNIT_BYTES))
+        granted = [(topic.split("/")[2], messages.decode(CreditGrant, payload)) for topic, payload in replies]
+        return [(device, grant.units) for device, grant in granted if grant.units]
+
+    names = (DEVICE, "pi-2", "pi-3", "pi-4")
+    assert [wish(name, 4000) for name in names] == [[MOST_GRANTED]] * 4  # all that the queue takes
+    assert wish("pi-5", 40) == [0]
+    most, size = MOST_GRANTED, (EARLY_UNITS + MOST_GRANTED) * UNIT_BYTES
+    part = Part("clip", "clip.mp4", size, sha256(b"").hexdigest())
+    ingest.handle(DEVICE, ["up", name_of(1), "begin"], messages.encode(Begin(chunk(1).chunk_id, part, DEVICE)))
+    ingest.begin()
+    early = [granted for number in range(most) for granted in part_comes(number * UNIT_BYTES)]
+    assert early[0] == ("pi-5", 40)
+    assert ingest.credit is not None
+    assert ingest.credit.held <= ingest.credit.capacity
+    for number in range(most, EARLY_UNITS + most):  # as if others' units came without an end to the settlement
+        part_comes(number * UNIT_BYTES)
+    wish("pi-6", 400)
+    assert part_comes(0) == []  # what is gathered for the next one is enough
+    ingest.run()
+    ingest.finish()
+    ingest.close()

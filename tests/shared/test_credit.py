@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import credit
-from shared.credit import FRESH, KEPT_S, LEASE_S, LEAST_GRANTED, MOST_GRANTED, OLD_FOR_S, QUEUE_UNITS, Ledger, Purse
+from shared.credit import (
+    FRESH,
+    KEPT_S,
+    LEASE_S,
+    LEAST_GRANTED,
+    MOST_GRANTED,
+    OLD_FOR_S,
+    QUEUE_UNITS,
+    UNIT_BYTES,
+    Ledger,
+    Purse,
+)  # fmt: skip
+from shared.transfer import MAX_WINDOW_BYTES
 
 QUEUE = 1000
 
@@ -120,10 +132,10 @@ def test_a_thousand_devices_are_served_in_turns() -> None:
 def test_one_that_wants_much_does_not_keep_others_waiting() -> None:
     ledger = Ledger(100)
     ledger.wished("greedy", 4000, held=0, number=FRESH)
-    assert ledger.grants(0.0) == [("greedy", MOST_GRANTED, 1)]
+    assert ledger.grants(0.0) == [("greedy", 48, 1)]  # half of what the queue takes, also where nobody else asks
     ledger.wished("small", 4, held=0, number=FRESH)
     assert ledger.grants(0.1) == [("small", 4, 1)]
-    for _ in range(60):
+    for _ in range(40):
         ledger.came("greedy", 1, 0.2)
     assert [name for name, *_ in ledger.grants(0.2)] == ["greedy"]
     assert ledger.held <= ledger.capacity
@@ -150,12 +162,19 @@ def test_what_was_granted_and_never_came_is_granted_anew_after_its_lease() -> No
 def test_what_a_device_was_granted_goes_to_others_when_its_connection_ends() -> None:
     ledger = Ledger(100)
     ledger.wished("away", 200, held=0, number=FRESH)
-    assert ledger.grants(0.0) == [("away", MOST_GRANTED, 1)]
+    assert ledger.grants(0.0) == [("away", 48, 1)]
     ledger.gone("away")
     ledger.gone("never seen")
     assert (ledger.held, ledger.waiting) == (0, False)
-    ledger.wished("here", 60, held=0, number=FRESH)
-    assert ledger.grants(0.1) == [("here", 60, 1)]
+    ledger.wished("here", 40, held=0, number=FRESH)
+    assert ledger.grants(0.1) == [("here", 40, 1)]
+
+
+def test_one_device_alone_is_granted_a_whole_window_at_a_time() -> None:
+    ledger = Ledger(QUEUE)
+    ledger.wished("pi", 4000, held=0, number=FRESH)
+    assert ledger.grants(0.0) == [("pi", MOST_GRANTED, 1)]
+    assert MOST_GRANTED * UNIT_BYTES == MAX_WINDOW_BYTES
 
 
 def test_a_wish_says_what_is_still_held_unless_a_grant_is_on_its_way() -> None:
