@@ -221,6 +221,8 @@ class Fleet:
         self._poller = select.epoll()
         self._by_fd: dict[int, FleetDevice] = {}
         self._looked_s: dict[str, float] = {}
+        self._unfinished: set[int] = set()
+        """Descriptors of those that have something to do which the poller does not see."""
 
     def connect(self) -> None:
         for device in self.devices:
@@ -237,7 +239,9 @@ class Fleet:
 
     def turn(self, wait_s: float) -> None:
         """Whoever heard something works, and everybody as often as a link looks at its timers."""
-        for fd, _ in self._poller.poll(wait_s):
+        again, self._unfinished = self._unfinished, set()
+        heard = {fd for fd, _ in self._poller.poll(0.0 if again else wait_s)}
+        for fd in heard | (again & self._by_fd.keys()):
             self._work(fd)
         now_s = time.monotonic()
         for fd, device in list(self._by_fd.items()):
@@ -250,6 +254,8 @@ class Fleet:
         if not device.work():
             del self._by_fd[fd]
             self._connect(device)
+        elif device.connection is not None and device.connection.has_more:
+            self._unfinished.add(fd)
 
     def until(self, done: Callable[[], bool]) -> None:
         end_s, looked_s = time.monotonic() + DEADLINE_S, 0.0

@@ -165,6 +165,13 @@ class MqttClient:
         return -1 if connection is None else int(connection.fileno())
 
     @property
+    def has_more(self) -> bool:
+        """Whether `exchange` would find something that a poller which waits for bytes does not see: bytes that TLS has
+        decrypted, or some that wait to be written."""
+        connection: Any = self._client.socket()
+        return connection is not None and (self._client.want_write() or _hidden(connection) > 0)
+
+    @property
     def tls_alert(self) -> str | None:
         """Why the broker ended the TLS connection, such as "certificate revoked". In TLS 1.3 it does so after the
         client's handshake."""
@@ -186,7 +193,7 @@ class MqttClient:
 
     def _wait(self, connection: Any, timeout_s: float, wake: socket.socket | None) -> tuple[bool, bool]:
         """(whether there are bytes to read, whether some that wait can be written); reads what is in `wake`."""
-        hidden = getattr(connection, "pending", int)()  # bytes that TLS has decrypted; select does not see them
+        hidden = _hidden(connection)
         readers = [reader for reader in (connection, wake) if reader is not None]
         writers = [connection] * self._client.want_write()
         readable, writable, _ = select.select(readers, writers, [], 0 if hidden else timeout_s)
@@ -329,6 +336,11 @@ class MqttClient:
         except UnicodeDecodeError:
             topic = ""
         self._on_event(MessageReceived(topic, bytes(message.payload), message.qos, message.mid))
+
+
+def _hidden(connection: Any) -> int:
+    """Bytes that TLS has decrypted; select does not see them."""
+    return int(getattr(connection, "pending", int)())
 
 
 def _pieces(filters: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -77,6 +77,11 @@ class Connection:
         return self._client.fileno()
 
     @property
+    def has_more(self) -> bool:
+        """Whether `exchange` has something to do that such a poller does not see."""
+        return self._client.has_more
+
+    @property
     def unacked(self) -> int:
         """Messages at QoS 1 that the broker has not acknowledged: all that paho holds in memory."""
         return len(self._waiting)
