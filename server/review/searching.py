@@ -8,7 +8,7 @@ Moments that a person skipped come behind the others for them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, exists, func, select, true
@@ -29,6 +29,8 @@ from shared.messages import FLAGS
 MOST_CHOICES = 500
 FEW = 1000
 """Moments that are sorted rather than looked for in a list."""
+COUNTED = 10_000
+"""Moments that a page counts; where there are more, it says so."""
 SORTED = 5_000
 """The same, where an index of words names them."""
 
@@ -109,18 +111,35 @@ def counts(store: Store, wanted: MomentFilter) -> dict[State, int]:
     return {one: found.get(one, 0) for one in states}
 
 
-def _counted(connection: Connection, wanted: MomentFilter) -> dict[str, int]:
-    """How many moments of a filter stand in each state. The narrow rows of a search say it alone where they can."""
+def counts_to(store: Store, wanted: MomentFilter, most: int) -> dict[str, int | None]:
+    """As `counts`, and "all", in a time that is bounded: `most` + 1 = more than `most`. None = not counted: all states
+    together have more. The filter's own state is always counted."""
+    with store.reading() as connection:
+        found = _counted(connection, replace(wanted, state="all"), most=most + 1)
+        total = sum(found.values())
+        if total <= most:
+            return {**{one: found.get(one, 0) for one in get_args(State)}, "all": total}
+        own = total if wanted.state == "all" else sum(_counted(connection, wanted, most=most + 1).values())
+        return {**dict.fromkeys(get_args(State)), "all": total, wanted.state: own}
+
+
+def _counted(connection: Connection, wanted: MomentFilter, *, most: int | None = None) -> dict[str, int]:
+    """How many moments of a filter stand in each state, of the first `most` that are found."""
+    states = _states(connection, wanted).limit(most).subquery()
+    query = select(states.c.state, func.count()).group_by(states.c.state)
+    return {str(name): int(number) for name, number in connection.execute(query)}
+
+
+def _states(connection: Connection, wanted: MomentFilter) -> Select[Any]:
+    """The state of each moment of a filter. The narrow rows of a search say it alone where they can."""
     sought = _sought(connection, wanted)
     if sought and wanted == MomentFilter(state=wanted.state, seen_by=wanted.seen_by, **_searched(wanted)):
         table, conditions = tables.sought, [*_of_state(wanted, tables.sought), *_seen(wanted, tables.sought)]
         conditions += by_words.first_of_all(connection, sought, most=SORTED)[0]
-        query = select(table.c.state, func.count()).where(*conditions)
-    else:
-        table, narrowed = db.samples, _narrowed(connection, wanted, sought) if sought else SearchNarrowed()
-        query = select(table.c.state, func.count()).select_from(source(narrowed))
-        query = query.where(*conditions_of(connection, wanted, narrowed))
-    return {str(name): int(number) for name, number in connection.execute(query.group_by(table.c.state))}
+        return select(table.c.state).where(*conditions)
+    narrowed = _narrowed(connection, wanted, sought) if sought else SearchNarrowed()
+    query = select(db.samples.c.state).select_from(source(narrowed))
+    return query.where(*conditions_of(connection, wanted, narrowed))
 
 
 def _is_whole(wanted: MomentFilter) -> bool:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.consent.terms import Consents
 from server.review import decisions, leases, marks, near, searching
+from server.review.searching import MomentFilter
 from server.web import beside, filters, person, view
 from server.web.filters import MAX_WITHIN, ListState, PageSearch
 from server.web.page import TOLD, PageDesk
@@ -122,8 +123,9 @@ def _list(
     now_s, wanted = desk.clock.utc_s(), filters.wanted(query, who, state=query.state)
     if query.like and desk.find(query.like, who):
         near.hashed(desk.store, desk.dataset, query.like)
-    counts = _counts(desk, query, who)
-    paging = view.paging(counts[query.state], page=query.page, size=PAGE_SIZE)
+    counts = _counts(desk, query, wanted)
+    most = searching.COUNTED if query.named else None
+    paging = view.paging(counts[query.state] or 0, page=query.page, size=PAGE_SIZE, most=most)
     offset = (paging.page - 1) * PAGE_SIZE
     rows = searching.find(desk.store, wanted, person=who.name, now_s=now_s, limit=PAGE_SIZE, offset=offset)
     ids = [row.sample_id for row in rows]
@@ -135,7 +137,7 @@ def _list(
         trouble=trouble[1] if trouble else "",
         told=TOLD.get(query.told, ""),
         state=query.state,
-        states=view.tabs(counts, query.state, searched=query.named),
+        states=view.tabs(counts, query.state, searched=query.named, most=most),
         tabs=view.tabs(decisions.counts(desk.store, seen_by=who), query.state),
         here="moments",
         pages=paging,
@@ -153,11 +155,9 @@ def _list(
     )
 
 
-def _counts(desk: PageDesk, query: MomentsPageQuery, who: Person) -> dict[str, int]:
-    """State → how many moments of the search stand there, and "all"."""
-    if not query.named:
-        counts = decisions.counts(desk.store, seen_by=who)
-    else:
-        found = searching.counts(desk.store, filters.wanted(query, who, state="all"))
-        counts = {str(state): number for state, number in found.items()}
+def _counts(desk: PageDesk, query: MomentsPageQuery, wanted: MomentFilter) -> dict[str, int | None]:
+    """State → how many moments of the list or the search stand there, and "all"; as `searching.counts_to`."""
+    if query.named:
+        return searching.counts_to(desk.store, wanted, searching.COUNTED)
+    counts = decisions.counts(desk.store, seen_by=wanted.seen_by)
     return {**counts, "all": sum(counts.values())}

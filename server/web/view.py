@@ -119,7 +119,8 @@ class Tab:
 
     state: State | Literal["all"]
     label: str
-    count: int
+    count: str
+    """In words; "" = nobody counted."""
     current: bool
     query: str
     """Of its address."""
@@ -134,6 +135,8 @@ class Paging:
     first_item: int
     last_item: int
     total: int
+    more: bool = False
+    """Moments lie behind the last page, which only a narrower search lists."""
 
 
 def card(row: SampleRow, *, typed: str | None = None, shape: float = drawn.USUAL_ASPECT) -> MomentCard:
@@ -254,18 +257,30 @@ def decided(row: SampleRow) -> str:
 
 
 def tabs(
-    counts: dict[str, int], current: State | Literal["", "all"], *, searched: Mapping[str, str] | None = None
+    counts: Mapping[str, int | None],
+    current: State | Literal["", "all"],
+    *,
+    searched: Mapping[str, str] | None = None,
+    most: int | None = None,
 ) -> list[Tab]:
     """The lists: what waits first, all of them last.
 
     current: "" = none of them
     searched: the fields of a search that goes on in each
+    most: to how many was counted (`searching.counts_to`); None = all
     """
-    totals = {"all": sum(counts.values()), **counts}
+    totals, within = {**counts}, searched or {}
+    totals.setdefault("all", sum(number or 0 for number in counts.values()))
     return [
-        Tab(state, label, totals[state], state == current, urlencode({"state": state, **(searched or {})}))
+        Tab(state, label, _counted(totals[state], most), state == current, urlencode({"state": state, **within}))
         for state, label in TABS
     ]
+
+
+def _counted(number: int | None, most: int | None) -> str:
+    if number is None:
+        return ""
+    return f"{most:,}+" if most is not None and number > most else str(number)
 
 
 def short(text: object, most: int = WORD_MOST) -> str:
@@ -274,8 +289,10 @@ def short(text: object, most: int = WORD_MOST) -> str:
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
-def paging(total: int, *, page: int, size: int) -> Paging:
-    """Where page `page` (from 1) of a list stands; a page beyond the end becomes the last one."""
+def paging(total: int, *, page: int, size: int, most: int | None = None) -> Paging:
+    """Where page `page` (from 1) of a list stands; a page beyond the end becomes the last one. most: as for `tabs`"""
+    more = most is not None and total > most
+    total = total if most is None else min(total, most)
     last = max(1, -(-total // size))
     page = min(max(1, page), last)
-    return Paging(page, last, min(total, (page - 1) * size + 1), min(total, page * size), total)
+    return Paging(page, last, min(total, (page - 1) * size + 1), min(total, page * size), total, more)

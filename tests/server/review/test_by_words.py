@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -120,6 +121,12 @@ def test_every_way_of_looking_finds_what_a_look_through_all_words_finds(
             state: sum(rows[one].state == state for one in right) for state in ("pending", "reviewed", "rejected")
         }
         assert searching.counts(store, wanted) == counted, one
+        for most in (0, 2, 99):
+            told = searching.counts_to(store, wanted, most)
+            assert told["all"] == min(len(right), most + 1), one
+            assert {own: told[own] for own in counted} == (counted if len(right) <= most else dict.fromkeys(counted))
+            own_state = searching.counts_to(store, replace(wanted, state="reviewed"), most)["reviewed"]
+            assert own_state == min(counted["reviewed"], most + 1), one
     assert some > 20, "searches that find something"
 
 

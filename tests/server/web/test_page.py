@@ -12,7 +12,7 @@ import pytest
 
 from server.evaluation.measures import Proportion
 from server.releases.sheet import ModelSheet, rows_of
-from server.review import leases
+from server.review import leases, searching
 from server.web import filters, keys
 from server.web.app import create_app
 from server.web.moments_page import PAGE_SIZE
@@ -341,6 +341,19 @@ def test_a_long_list_comes_in_pages(house: House) -> None:
     assert ticks == [PAGE_SIZE, 2, 2]
     assert [a["href"] for a in first.all("a") if a.get("rel") == "next"] == ["/moments?state=pending&page=2"]
     assert [a["href"] for a in second.all("a") if a.get("rel") == "prev"] == ["/moments?state=pending&page=1"]
+
+
+def test_a_search_counts_to_a_bound_and_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.send_all([moment(n) for n in range(5)])
+    monkeypatch.setattr(searching, "COUNTED", 3)
+
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
+        searched, whole = (ask(f"{site}/moments?{query}").text for query in ("device=pi-1", ""))
+        beyond = ask(f"{site}/moments?device=pi-1&page=9").text
+    assert [found.strip() for found in re.findall(r'class="count"[^>]*>([^<]*)<', searched)] == ["3+", "", "", "3+"]
+    assert "Moments 1 to 3 of more than 3. To see the others, search for less." in searched
+    assert "Moments 1 to 3 of more than 3." in beyond
+    assert [found.strip() for found in re.findall(r'class="count"[^>]*>([^<]*)<', whole)] == ["5", "0", "0", "5"]
 
 
 def test_a_page_beyond_the_end_is_the_last_one() -> None:
