@@ -190,9 +190,10 @@ class Merge:
                 batch.recompose(sorted(left))
                 for wish in wishes.unapplied(connection):
                     batch.erasures.carry_out(wish)
-                yield batch
-                row_log.remember_sizes(connection, batch.sizes, known=sizes)
-                self._sync(batch)
+                with self._dataset.taken_back(unless=batch.is_to_be_gone_on_with):
+                    yield batch
+                    row_log.remember_sizes(connection, batch.sizes, known=sizes)
+                    self._sync(batch)
             self._step("merge:committed")
             if batch.erasures.erased or self._words_left:
                 self._words_left = not self._store.wipe()
@@ -240,6 +241,10 @@ class _Batch:
         """Records that came now and are not kept: what came before them in this batch goes as well."""
         self._undecided = frozenset[str]()
         """Corrections that were erased: what persons decided by their words counts no more."""
+
+    def is_to_be_gone_on_with(self, error: Exception) -> bool:
+        """Whether the next writer shall take in what this one noted: files are deleted, and disk or database failed."""
+        return self.erasures.begun and isinstance(error, OSError | OperationalError)
 
     def take(self, entries: Sequence[Came]) -> list[Merged]:
         """Decide about each, move its file, and write everything down. Where an erasure is among them, it is alone."""
