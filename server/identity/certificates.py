@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -134,20 +135,19 @@ class Certificates:
             return []
         return [self._certificate(device, issued.pem)]
 
-    def greet(self, device: str, *, online: bool) -> list[Reply]:
-        """Tell a device that comes online of the key that moments are sealed to, where it was made after the device got
-        its certificate: to wait until that ends would be two months. Raises: ConfigError, OSError."""
-        if not online:
-            self._told.discard(device)
+    def greet(self, devices: Mapping[str, bool]) -> list[Reply]:
+        """Tell devices that come online (device → whether it is) of the key that moments are sealed to, where it was
+        made after a device got its certificate: to wait until that ends would be two months. Raises: ConfigError,
+        OSError."""
+        self._told.difference_update(device for device, online in devices.items() if not online)
+        came = [device for device, online in devices.items() if online and device not in self._told]
+        self._told.update(came)
+        if not came:
             return []
-        if device in self._told:
-            return []
-        self._told.add(device)
         with self.store.reading() as connection:
-            newest = next(iter(_of(connection, device)), None)
-        if newest is None or newest.issued_at_s > SealingKey.of(self.authority).since_utc_s + SAME_TIME_S:
-            return []
-        return [self._certificate(device, "")]
+            newest = {device: next(iter(_of(connection, device)), None) for device in came}
+        made_s = SealingKey.of(self.authority).since_utc_s + SAME_TIME_S
+        return [self._certificate(name, "") for name, one in newest.items() if one and one.issued_at_s <= made_s]
 
     def _certificate(self, device: str, certificate_pem: str) -> Reply:
         sealing_pem = SealingKey.of(self.authority).certificate_pem
