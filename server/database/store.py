@@ -44,7 +44,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from server.database import bodies, packing, settings, sqlite
+from server.database import bodies, ending, packing, settings, sqlite
 from server.database.bodies import Body
 from server.database.migrating import READ_ONLY
 from server.database.sqlite import DATABASE_NAME as DATABASE_NAME
@@ -447,8 +447,12 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     atomic.make_dirs(home)
     with file_lock.locked(home / ".migrate.lock"):
         if url is None:
-            return Store(sqlite.open_engine(home), home)
-        return Store(_postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists()), home)
+            engine = sqlite.open_engine(home)
+        else:
+            engine = _postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists())
+    store = Store(engine, home)
+    ending.note(store)
+    return store
 
 
 def has_database(home: Path) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -139,15 +139,18 @@ class Certificates:
         """Tell devices that come online (device → whether it is) of the key that moments are sealed to, where it was
         made after a device got its certificate: to wait until that ends would be two months. Raises: ConfigError,
         OSError."""
-        self._told.difference_update(device for device, online in devices.items() if not online)
-        came = [device for device, online in devices.items() if online and device not in self._told]
-        self._told.update(came)
-        if not came:
+        online = {device for device, is_online in devices.items() if is_online}
+        came = online - self._told
+        self._told = (self._told - devices.keys()) | online
+        return [self._certificate(device, "") for device in self._certified_before_the_key(came)]
+
+    def _certified_before_the_key(self, devices: Collection[str]) -> list[str]:
+        if not devices:
             return []
         with self.store.reading() as connection:
-            newest = {device: next(iter(_of(connection, device)), None) for device in came}
+            newest = {device: next(iter(_of(connection, device)), None) for device in sorted(devices)}
         made_s = SealingKey.of(self.authority).since_utc_s + SAME_TIME_S
-        return [self._certificate(name, "") for name, one in newest.items() if one and one.issued_at_s <= made_s]
+        return [device for device, one in newest.items() if one is not None and one.issued_at_s <= made_s]
 
     def _certificate(self, device: str, certificate_pem: str) -> Reply:
         sealing_pem = SealingKey.of(self.authority).certificate_pem
