@@ -415,12 +415,18 @@ class Store:
         with self.engine.connect().execution_options(**{READ_ONLY: True}) as connection:
             yield connection
 
+    @property
+    def wipes_at_once(self) -> bool:
+        """Whether `wipe` takes no time worth mentioning; else it goes through all tables, and is for a thread that
+        nobody waits for (server.privacy.retention calls it every hour)."""
+        return self.engine.dialect.name == "sqlite"
+
     def wipe(self) -> bool:
         """Take what was deleted out of where SQL does not look: SQLite's WAL, PostgreSQL's dead rows.
 
         returns: False where somebody reads or writes at this moment. raises: DBAPIError
         """
-        if self.engine.dialect.name == "sqlite":
+        if self.wipes_at_once:
             return sqlite.wipe(self.engine)
         return bool(_postgresql().wipe(self.engine))
 

@@ -210,7 +210,7 @@ class Merge:
                     row_log.remember_sizes(connection, batch.sizes, known=sizes)
                     self._sync(batch)
             self._step("merge:committed")
-            if batch.erasures.erased or self._words_left:
+            if self._store.wipes_at_once and (batch.erasures.erased or self._words_left):
                 self._words_left = not self._store.wipe()
 
     def _sync(self, batch: _Batch) -> None:
