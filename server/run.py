@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -126,7 +126,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         ingest = worker.open_ingest(home, store, merge, config, clock, enrolled=enrolled)
         stack.callback(ingest.close)
         share = worker.open_share(dynsec_rules.SERVER, ingest, store, config, clock, enrolled)
-        link = _link(config, broker, ingest, share, offers, merge.put_status)
+        link = _link(config, broker, ingest, share, offers, merge.put_statuses)
         if share is not None:
             share.link = link
             share.start()
@@ -266,20 +266,21 @@ def _link(
     ingest: Ingest,
     share: Share | None,
     offers: Offers,
-    put_status: Callable[[str, Status], None],
+    put_statuses: Callable[[Mapping[str, Status]], None],
 ) -> ServerLink:
     def on_status(device: str, status: Status) -> None:
-        put_status(device, status)
         for told in share.met(device, online=status.online) if share is not None else ():
             link.publish(*told)
         if not status.online:
             ingest.left(device)
-        offer = offers.greet(device, online=status.online)
-        if offer is not None:
+
+    def on_statuses(statuses: Mapping[str, Status]) -> None:
+        put_statuses(statuses)
+        online = {device: status.online for device, status in statuses.items()}
+        for offer in offers.greet(online):
             link.publish(*offer, retain=True)
-        if broker is not None:
-            for news in broker.certificates.greet(device, online=status.online):
-                link.publish(*news)
+        for news in broker.certificates.greet(online) if broker is not None else ():
+            link.publish(*news)
 
     handlers: dict[str, Handler] = {"want": offers.blocks.handle}
     if broker is not None:
@@ -296,6 +297,7 @@ def _link(
         settling=ingest,
         waits=lambda: ingest.waits,
         on_status=on_status,
+        on_statuses=on_statuses,
         is_enrolled=broker.enrolled.__contains__ if broker else lambda _device: True,
     )
     link = ServerLink(session, ports)

@@ -5,8 +5,10 @@ Promises:
 1. A message is acknowledged to the broker only after its handler and the settlement that follows returned: until then
    the broker keeps it and brings it again. Handlers are idempotent.
 2. No message and no handler's failure ends the loop: it is logged with its traceback, counted, and the next one comes.
-3. It reconnects for ever. Retained messages (offers) are published again after each reconnect: a broker may forget.
-4. `stop` ends both threads, and does not hang.
+3. Of the statuses that wait the newest of each device is handed on, all together: a fleet that comes home costs a few
+   transactions, none of them on the thread that hands out messages.
+4. It reconnects for ever. Retained messages (offers) are published again after each reconnect: a broker may forget.
+5. `stop` ends both threads, and does not hang.
 
 Three threads: paho's, which only moves messages; one worker, so that a slow disk never costs the keepalive; and one on
 which a settlement waits for the disk while the worker hands out the next messages.
@@ -28,7 +30,7 @@ from typing import Protocol, assert_never
 
 from shared import messages, mqtt, topics
 from shared.background import Background
-from shared.errors import MessageError
+from shared.errors import MessageError, Transient
 from shared.messages import Status
 from shared.topics import Reply
 
@@ -91,7 +93,11 @@ class Ports:
     waits: Callable[[], bool] = bool
     """Whether to settle soon although nothing came."""
     on_status: Callable[[str, Status], None] = lambda _device, _status: None
-    """Takes a device's retained status, also right after connecting."""
+    """Takes a device's retained status in its turn, also right after connecting. It must wait for nothing."""
+    on_statuses: Callable[[Mapping[str, Status]], None] = lambda _statuses: None
+    """Takes the newest statuses of all devices that sent one since the last settlement, by name; before these are
+    acknowledged, and where there are settlements on their thread. Idempotent: it is called for each by itself where it
+    raises anything but what is the machine's fault."""
     is_enrolled: Callable[[str], bool] = lambda _device: True
     """Whether a device's messages are handled."""
 
@@ -139,6 +145,8 @@ class ServerLink:
         self._settling = ThreadPoolExecutor(1, thread_name_prefix="server link settling")
         self._handled: list[_Inbound] = []
         """Not in a settlement yet."""
+        self._statuses: dict[str, Status] = {}
+        """The newest of each device that was not handed on yet."""
         self._under_way: list[_Inbound] | None = None
         """What the settlement under way is for; None = there is none."""
         self._begun_s = float("-inf")
@@ -276,28 +284,44 @@ class ServerLink:
             without = mqtt.MessageReceived(message.topic, b"", message.qos, message.mid)
             self._handled.append(_Inbound(inbound.session, without))
             if inbound.topic.endswith("/status") and newest[inbound.topic] is not inbound:
-                continue  # each costs a transaction: a device that says it all the time must not hold up the others
+                continue  # a device that says it all the time must not hold up the others
             replies += self._guarded(partial(self.on_message, inbound.message))
         self._send(replies)
 
     def _settle(self) -> None:
         handled, self._handled = self._handled, []
+        statuses, self._statuses = self._statuses, {}
         settling = self._ports.settling
         if settling is None:
+            self._hand_on(statuses)
             self._acknowledge(handled)
             return
         self._under_way, self._begun_s = handled, time.monotonic()
         self._send(self._guarded(settling.begin))
-        self._settling.submit(self._run_settlement, settling)
+        self._settling.submit(self._run_settlement, settling, statuses)
 
-    def _run_settlement(self, settling: Settling) -> None:
+    def _run_settlement(self, settling: Settling, statuses: Mapping[str, Status]) -> None:
         try:
+            self._hand_on(statuses)
             settling.run()
         except Exception:
             self.counters["handler_errors"] += 1
             logger.exception("What devices sent could not be made durable; they send it again.")
         finally:
             self._inbox.put(_Ran())
+
+    def _hand_on(self, statuses: Mapping[str, Status]) -> None:
+        """One that cannot be handled costs the others nothing."""
+        try:
+            if statuses:
+                self._ports.on_statuses(statuses)
+        except Exception as error:
+            if len(statuses) > 1 and not isinstance(error, OSError | Transient):
+                for device, status in statuses.items():
+                    self._hand_on({device: status})
+                return
+            self.counters["handler_errors"] += 1
+            logger.exception("What %s said of themselves could not be handled.", ", ".join(statuses)[:200])
 
     def _finish_settlement(self) -> None:
         assert self._ports.settling is not None
@@ -354,6 +378,7 @@ class ServerLink:
                 self._unreadable.add(device)
                 logger.warning("The status of %s cannot be read: %s", device, error)
             return
+        self._statuses[device] = status
         self._ports.on_status(device, status)
 
 

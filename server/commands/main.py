@@ -18,6 +18,7 @@ with interrupted_quietly(), set_aside():
 
     from server import config as settings
     from server import logs
+    from server.database import ending
     from shared import printable
     from shared.clock import SystemClock
     from shared.errors import ConfigError, WaycueError
@@ -112,7 +113,8 @@ def _run_command(argv: Sequence[str] | None) -> int:
         options = parser(words).parse_args(words)
         options.home = options.home.expanduser().resolve()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-        status: int = options.run(options)
+        with ending.closed_at_the_end():
+            status: int = options.run(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:

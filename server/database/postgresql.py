@@ -174,9 +174,11 @@ def _check_tables(connection: Connection, url: URL, *, may_be_new: bool) -> None
 
 
 def wipe(engine: Engine) -> bool:
-    """Give the room of deleted rows back, so that no query finds them and new rows write over them. False where a
-    reader is older than the deletion. Raises: DBAPIError."""
+    """Give the room of deleted rows back, so that no query finds them and new rows write over them. False, and nothing
+    done, where a reader may be older than the deletion: that would go through all tables for nothing. Raises:
+    DBAPIError."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        busy = connection.exec_driver_sql(_READERS).scalar_one()
+        if connection.exec_driver_sql(_READERS).scalar_one():
+            return False
         connection.exec_driver_sql("VACUUM (SKIP_LOCKED)")
-    return not busy
+    return True

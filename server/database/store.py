@@ -44,7 +44,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from server.database import bodies, packing, settings, sqlite
+from server.database import bodies, ending, packing, settings, sqlite
 from server.database.bodies import Body
 from server.database.migrating import READ_ONLY
 from server.database.sqlite import DATABASE_NAME as DATABASE_NAME
@@ -415,12 +415,18 @@ class Store:
         with self.engine.connect().execution_options(**{READ_ONLY: True}) as connection:
             yield connection
 
+    @property
+    def wipes_at_once(self) -> bool:
+        """Whether `wipe` takes no time worth mentioning; else it goes through all tables, and is for a thread that
+        nobody waits for (server.privacy.retention calls it every hour)."""
+        return self.engine.dialect.name == "sqlite"
+
     def wipe(self) -> bool:
         """Take what was deleted out of where SQL does not look: SQLite's WAL, PostgreSQL's dead rows.
 
         returns: False where somebody reads or writes at this moment. raises: DBAPIError
         """
-        if self.engine.dialect.name == "sqlite":
+        if self.wipes_at_once:
             return sqlite.wipe(self.engine)
         return bool(_postgresql().wipe(self.engine))
 
@@ -447,8 +453,12 @@ def open_store(home: Path, *, create: bool = True) -> Store:
     atomic.make_dirs(home)
     with file_lock.locked(home / ".migrate.lock"):
         if url is None:
-            return Store(sqlite.open_engine(home), home)
-        return Store(_postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists()), home)
+            engine = sqlite.open_engine(home)
+        else:
+            engine = _postgresql().open_engine(url, may_be_new=not (home / DATABASE_NAME).exists())
+    store = Store(engine, home)
+    ending.note(store)
+    return store
 
 
 def has_database(home: Path) -> bool:

@@ -62,6 +62,8 @@ class Erasures:
         self._now_s = now_s
         self.known = wishes.Wishes({})
         """Of the devices of the batch."""
+        self.begun = False
+        """Files may have been deleted, whatever becomes of the transaction."""
         self.erased = False
         """Something was there that was erased."""
 
@@ -84,6 +86,7 @@ class Erasures:
 
     def carry_out(self, wish: EraseRecord) -> frozenset[str]:
         """Erase what a wish covers that is noted already. Returns the ids of what is gone or must never come."""
+        self.begun = True
         applied = apply(self._batch.connection, self._dataset, self._home, wish)
         self._batch.touched |= applied.folders
         self.erased |= applied.found

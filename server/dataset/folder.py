@@ -139,6 +139,19 @@ class Dataset:
         with file_lock.locked(self.folder / ".lock"):
             yield
 
+    @contextmanager
+    def taken_back(self, unless: Callable[[Exception], bool]) -> Iterator[None]:
+        """Inside `appending()`: where the block raises, what it added to the logs is cut off again, as it was in no
+        transaction; else the next writer takes it in, and fails as this one. unless: that one shall go on with it."""
+        before = {log: log.stat().st_size if log.exists() else 0 for log in (self.log, self.records)}
+        try:
+            yield
+        except Exception as error:
+            for log, size in () if unless(error) else before.items():
+                if log.exists() and log.stat().st_size > size:
+                    os.truncate(log, size)
+            raise
+
     def append(self, values: Iterable[Mapping[str, Any]]) -> int:
         """Add rows, durably, inside `appending()`; returns the log's length in bytes afterwards. Raises: OSError."""
         return self._append_synced(self.log, values)

@@ -34,6 +34,7 @@ from sqlalchemy.exc import OperationalError
 from server.consent import register as consent
 from server.consent.terms import Consents
 from server.database import store as db
+from server.database import upserting
 from server.database.store import Store
 from server.dataset import help_calls, lookup, objections, record_log, row_log, wishes
 from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction, plainly
@@ -129,14 +130,20 @@ class Merge:
             for device, record_id, part in parts
         ]
 
-    def put_status(self, device: str, status: Status) -> None:
-        """Remember what a device last said about itself."""
-        table = db.devices
-        told = printable_value(messages.to_dict(status))
-        values = {"seen_at": self._clock.utc_s(), "online": status.online, "status": told}
-        with self._store.writing() as connection:
-            if connection.execute(update(table).where(table.c.device == device).values(**values)).rowcount == 0:
-                connection.execute(insert(table).values(device=device, **values))
+    def put_statuses(self, statuses: Mapping[str, Status]) -> None:
+        """Remember what devices last said about themselves, in one transaction. Raises: OSError."""
+        seen_at = self._clock.utc_s()
+        rows = [
+            {
+                "device": device,
+                "seen_at": seen_at,
+                "online": status.online,
+                "status": printable_value(messages.to_dict(status)),
+            }
+            for device, status in statuses.items()
+        ]
+        with self._said_as_os_error(), self._store.writing() as connection:
+            connection.execute(upserting.replace(connection, db.devices), rows)
 
     def put_transcript(
         self,
@@ -179,9 +186,17 @@ class Merge:
         folder = self._dataset.folder
         return [UnheardCorrection(own, strict.read(CorrectionRecord, body), folder / path) for own, body, path in rows]
 
+    @staticmethod
+    @contextmanager
+    def _said_as_os_error() -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:  # a full or failing disk, or PostgreSQL is away
+            raise OSError(f"The database could not be written ({error.orig}).") from error
+
     @contextmanager
     def _writing(self) -> Iterator[_Batch]:
-        try:
+        with self._said_as_os_error():
             with self._dataset.appending(), self._store.writing() as connection:
                 now_s = self._clock.utc_s()
                 sizes = row_log.catch_up(connection, self._dataset, now_s=now_s)
@@ -190,14 +205,13 @@ class Merge:
                 batch.recompose(sorted(left))
                 for wish in wishes.unapplied(connection):
                     batch.erasures.carry_out(wish)
-                yield batch
-                row_log.remember_sizes(connection, batch.sizes, known=sizes)
-                self._sync(batch)
+                with self._dataset.taken_back(unless=batch.is_to_be_gone_on_with):
+                    yield batch
+                    row_log.remember_sizes(connection, batch.sizes, known=sizes)
+                    self._sync(batch)
             self._step("merge:committed")
-            if batch.erasures.erased or self._words_left:
+            if self._store.wipes_at_once and (batch.erasures.erased or self._words_left):
                 self._words_left = not self._store.wipe()
-        except OperationalError as error:  # a full or failing disk, or PostgreSQL is away
-            raise OSError(f"The database could not be written ({error.orig}).") from error
 
     def _sync(self, batch: _Batch) -> None:
         work = [partial(atomic.fsync_dir, folder) for folder in batch.touched]
@@ -240,6 +254,10 @@ class _Batch:
         """Records that came now and are not kept: what came before them in this batch goes as well."""
         self._undecided = frozenset[str]()
         """Corrections that were erased: what persons decided by their words counts no more."""
+
+    def is_to_be_gone_on_with(self, error: Exception) -> bool:
+        """Whether the next writer shall take in what this one noted: files are deleted, and disk or database failed."""
+        return self.erasures.begun and isinstance(error, OSError | OperationalError)
 
     def take(self, entries: Sequence[Came]) -> list[Merged]:
         """Decide about each, move its file, and write everything down. Where an erasure is among them, it is alone."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -134,20 +135,22 @@ class Certificates:
             return []
         return [self._certificate(device, issued.pem)]
 
-    def greet(self, device: str, *, online: bool) -> list[Reply]:
-        """Tell a device that comes online of the key that moments are sealed to, where it was made after the device got
-        its certificate: to wait until that ends would be two months. Raises: ConfigError, OSError."""
-        if not online:
-            self._told.discard(device)
+    def greet(self, devices: Mapping[str, bool]) -> list[Reply]:
+        """Tell devices that come online (device → whether it is) of the key that moments are sealed to, where it was
+        made after a device got its certificate: to wait until that ends would be two months. Raises: ConfigError,
+        OSError."""
+        online = {device for device, is_online in devices.items() if is_online}
+        came = online - self._told
+        self._told = (self._told - devices.keys()) | online
+        return [self._certificate(device, "") for device in self._certified_before_the_key(came)]
+
+    def _certified_before_the_key(self, devices: Collection[str]) -> list[str]:
+        if not devices:
             return []
-        if device in self._told:
-            return []
-        self._told.add(device)
         with self.store.reading() as connection:
-            newest = next(iter(_of(connection, device)), None)
-        if newest is None or newest.issued_at_s > SealingKey.of(self.authority).since_utc_s + SAME_TIME_S:
-            return []
-        return [self._certificate(device, "")]
+            newest = {device: next(iter(_of(connection, device)), None) for device in sorted(devices)}
+        made_s = SealingKey.of(self.authority).since_utc_s + SAME_TIME_S
+        return [device for device, one in newest.items() if one is not None and one.issued_at_s <= made_s]
 
     def _certificate(self, device: str, certificate_pem: str) -> Reply:
         sealing_pem = SealingKey.of(self.authority).certificate_pem

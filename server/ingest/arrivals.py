@@ -313,9 +313,17 @@ class Arrivals:
         verdicts = self._syncing.map(self._verify, whole)
         return list(self._syncing.map(self._settle, partial)), list(verdicts)
 
-    def side_by_side(self, work: Callable[[Path], object], paths: Iterable[Path]) -> None:
-        """Work on many files at once. Any thread. Raises: OSError, of one of them."""
-        list(self._syncing.map(work, paths))
+    def side_by_side(self, work: Callable[[Path], object], paths: Iterable[Path]) -> list[OSError | None]:
+        """Work on many files at once; what went wrong for each. Any thread."""
+
+        def error_of(path: Path) -> OSError | None:
+            try:
+                work(path)
+            except OSError as error:
+                return error
+            return None
+
+        return list(self._syncing.map(error_of, paths))
 
     def drop(self, arrival: Arrival) -> None:
         """Forget it and delete what is left of it on disk. Raises: OSError."""
@@ -346,8 +354,8 @@ class Arrivals:
         try:
             self._sync(arrival)
             self._record(arrival)
-        except OSError as error:
-            return error
+        except Exception as error:  # noqa: BLE001  the top of one file's work
+            return _of_this_file(arrival, error)
         return None
 
     def _verify(self, arrival: Arrival) -> Verdict | OSError:
@@ -364,8 +372,8 @@ class Arrivals:
             if size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
                 self._record(arrival)
             return Verdict.MATCHES if arrival.matches() else Verdict.MISMATCH
-        except OSError as error:
-            return error
+        except Exception as error:  # noqa: BLE001  the top of one file's work
+            return _of_this_file(arrival, error)
 
     def _sync(self, arrival: Arrival) -> None:
         arrival.sync()
@@ -420,6 +428,14 @@ class Arrivals:
             _delete_unless_in_use(data)
         for old in folder.glob("*.json"):  # ranges as an earlier version kept them: the device sends these files again
             old.unlink()
+
+
+def _of_this_file(arrival: Arrival, error: Exception) -> OSError:
+    """What went wrong with one of many, also what nobody foresaw: it costs the others nothing."""
+    if isinstance(error, OSError):
+        return error
+    logger.error("%s of %s failed in a way that nobody foresaw.", arrival.name, arrival.device, exc_info=error)
+    return OSError(f"unforeseen: {type(error).__name__}: {error}")
 
 
 def _changed_at(path: Path) -> float:

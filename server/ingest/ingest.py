@@ -14,7 +14,8 @@ Promises:
 1. `receiving` names only ranges that survive a power cut; `merged` is sent only after Merge confirmed it.
 2. Every message may come any number of times, in any order, before and after any restart, also in another process.
 3. Anything that is not ours is counted and, where it names a record or transfer, refused. It raises nothing.
-4. When this machine fails (disk full, database away) nothing is answered; the device asks again later.
+4. When this machine fails (disk full, database away) nothing is answered; the device asks again later. What fails in
+   a way that nobody foresaw costs no other anything, and is refused in the end (server.ingest.failures).
 5. No device gets more than its share (server.ingest.limits): `paused` says so, and what it keeps it may send later.
 
 `handle` only writes bytes and collects records; a settlement makes a whole batch durable at once, merges it in one
@@ -37,6 +38,7 @@ from server.dataset.came import Came, Merged, RecordCame
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrivals
 from server.ingest.counters import DailyCounts
+from server.ingest.failures import Failures
 from server.ingest.limits import LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement, SettlementParts
@@ -92,10 +94,10 @@ class Ingest:
         self._clock = self._counts.clock
         self._crash_point = crash_point
         self._replies = Replies(self._counts)
-        self._unsealer = Unsealer()
+        self._unsealer, self._failures = Unsealer(), Failures()
         self._arrivals = Arrivals(folder, clock=self._clock, restores=restores, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
-        self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, crash_point)
+        self._parts = SettlementParts(self._arrivals, self._unsealer, merge.put, self._failures, crash_point)
         self._messages = limits.message_limiter(self._limits)
         self._kinds: tuple[str, ...] = (*PART_KINDS, CONTAINER)
         self._paused_at_s: dict[str, float] = {}
@@ -300,8 +302,12 @@ class Ingest:
             inside = self._unsealer.envelope(device, envelope)
             self._records.append(RecordCame(device, inside.kind, decode.record_in(inside)))
             self._transfers.give_up(device, f"{envelope.record_id}.{CONTAINER}")
-        except MessageError as error:
-            return self._replies.refused(device, envelope.record_id, str(error))
+        except Exception as error:  # noqa: BLE001  the top of one record's work; logged by `judge`
+            match self._failures.judge((device, envelope.record_id), error):
+                case MessageError() as wrong:
+                    return self._replies.refused(device, envelope.record_id, str(wrong))
+                case ours:
+                    raise ours from None
         return []
 
     def _record_merged(self, record: RecordCame, outcome: Merged | None) -> list[Reply]:

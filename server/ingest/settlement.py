@@ -12,14 +12,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from server.dataset.came import Came, Merged, RecordCame
+from server.dataset.came import Came, FileCame, Merged, RecordCame
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
+from server.ingest.failures import Failures, Name
 from server.ingest.unpacking import Opened, WholeContainer, clear, files_of, sync
 from server.ingest.unsealing import Unsealer
 from shared import container
 from shared.atomic import Step
+from shared.errors import MessageError
+from shared.messages import EraseRecord
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class SettlementParts:
     arrivals: Arrivals
     unsealer: Unsealer
     put: Put
+    failures: Failures
     crash_point: Step
 
 
@@ -51,8 +56,9 @@ class Settlement:
     """For each of the partial ones."""
     verdicts: list[Verdict | OSError] = field(default_factory=list)
     """For each of the whole ones."""
-    opened: dict[TransferId, Opened] = field(default_factory=dict)
-    """Of those that match, and of the containers: what is to be merged of them, or why they cannot be opened."""
+    opened: dict[TransferId, tuple[Came, ...] | MessageError | OSError] = field(default_factory=dict)
+    """Of those that match, and of the containers: what is to be merged of them, or why they are to be refused, or to be
+    asked for again."""
     outcomes: dict[TransferId, list[Merged | None]] = field(default_factory=dict)
     """Of those that could be opened: what became of each. None = it could not be merged now."""
     record_outcomes: list[Merged | None] = field(default_factory=list)
@@ -93,9 +99,7 @@ class Settlement:
 
     def _merge(self, arrivals: list[Arrival]) -> None:
         self.parts.crash_point("ingest:verified")
-        unsealer = self.parts.unsealer
-        names = [*(arrival.id for arrival in arrivals), *(whole.id for whole in self.containers)]
-        self.opened = dict(zip(names, [*unsealer.files(arrivals), *unsealer.containers(self.containers)], strict=True))
+        self._open(arrivals)
         self._sync_contents()
         self.parts.crash_point("ingest:opened")
         files = {name: came for name, came in self.opened.items() if isinstance(came, tuple)}
@@ -104,26 +108,62 @@ class Settlement:
         self.record_outcomes = [next(outcomes) for _ in self.records]
         self.outcomes = {name: [next(outcomes) for _ in came] for name, came in files.items()}
 
+    def _open(self, arrivals: list[Arrival]) -> None:
+        unsealer = self.parts.unsealer
+        names = [*(arrival.id for arrival in arrivals), *(whole.id for whole in self.containers)]
+        opened = [*unsealer.files(arrivals), *unsealer.containers(self.containers)]
+        self.opened = {name: self._judged(name, came) for name, came in zip(names, opened, strict=True)}
+
+    def _judged(self, name: TransferId, came: Opened) -> tuple[Came, ...] | MessageError | OSError:
+        if isinstance(came, Exception):
+            return self.parts.failures.judge(name, came)
+        if container.is_name(name[1]):
+            self.parts.failures.went_well([name])
+        return came
+
     def _sync_contents(self) -> None:
-        """Make what was written of the containers durable, all side by side."""
+        """Make what was written of the containers durable, all side by side; one that fails costs the others
+        nothing."""
         names = [name for name in self.opened if container.is_name(name[1])]
-        try:
-            self.parts.arrivals.side_by_side(sync, files_of(self.opened[name] for name in names))
-        except OSError as error:
-            for name in names:
-                came = self.opened[name]
-                if isinstance(came, tuple):
+        written = [(name, path) for name in names for path in files_of([self.opened[name]])]
+        errors = self.parts.arrivals.side_by_side(sync, [path for _, path in written])
+        for (name, _), error in zip(written, errors, strict=True):
+            came = self.opened[name]
+            if error is not None and isinstance(came, tuple):
+                with suppress(OSError):  # the next start deletes it
                     clear(came)
-                    self.opened[name] = error
+                self.opened[name] = error
 
     def _put(self, entries: list[Came]) -> list[Merged | None]:
-        """Merge them; None for what could not be. One that fails must not cost the others: then each on its own."""
+        """Merge them; None for what could not be. One that fails must not cost the others: then one half and the
+        other, until it is by itself."""
+        if not entries:
+            return []
         try:
-            return list(self.parts.put(entries))
-        except Exception as error:
+            outcomes = list[Merged | None](self.parts.put(entries))
+        except Exception as error:  # noqa: BLE001  logged by `judge`, once it is known of which entry
             if len(entries) == 1:
-                unforeseen = None if isinstance(error, OSError) else error
-                logger.error("%s of %s cannot be merged: %s", *reversed(entries[0].key), error, exc_info=unforeseen)
-                self.unmerged.append(entries[0].device)
-                return [None]
-        return [outcome for entry in entries for outcome in self._put([entry])]
+                return [self._unmerged(entries[0], error)]
+        else:
+            self.parts.failures.went_well(map(_name, entries))
+            return outcomes
+        middle = len(entries) // 2
+        return [*self._put(entries[:middle]), *self._put(entries[middle:])]
+
+    def _unmerged(self, entry: Came, error: Exception) -> Merged | None:
+        judged = self.parts.failures.judge(_name(entry), error)
+        # What a wearer wants erased is never given up.
+        if isinstance(judged, MessageError) and not _is_erasure(entry):
+            return Merged("refused", str(judged))
+        logger.error("%s of %s cannot be merged: %s", *reversed(_name(entry)), judged)
+        self.unmerged.append(entry.device)
+        return None
+
+
+def _name(entry: Came) -> Name:
+    device, record_id = entry.key
+    return device, f"{record_id}.{entry.part.kind}" if isinstance(entry, FileCame) else record_id
+
+
+def _is_erasure(entry: Came) -> bool:
+    return isinstance(entry, RecordCame) and isinstance(entry.record, EraseRecord)

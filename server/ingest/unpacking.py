@@ -20,8 +20,9 @@ from shared import atomic, container, messages
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
 
-Opened = tuple[Came, ...] | MessageError | OSError
-"""What is to be merged of something that came, or why it cannot be opened."""
+Opened = tuple[Came, ...] | Exception
+"""What is to be merged of something that came, or why it cannot be opened: whatever went wrong, also what nobody
+foresaw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,9 @@ OpenFile = Callable[[str, str, Part, bytes], bytes]
 """(device, record id, part, bytes) → the bytes inside, or these where they are not sealed. Raises: as the former."""
 
 
-def unpack(whole: WholeContainer, envelope_in: OpenEnvelope, bytes_in: OpenFile) -> Opened:
-    """What to merge of a container: its record first. Its files are written, not yet synced."""
+def unpack(whole: WholeContainer, envelope_in: OpenEnvelope, bytes_in: OpenFile) -> tuple[Came, ...]:
+    """What to merge of a container: its record first. Its files are written, not yet synced; where it raises, none is
+    left. Raises: MessageError, OSError, and whatever nobody foresaw."""
     written: list[Path] = []
     try:
         head, found = container.contents(whole.data)
@@ -73,10 +75,10 @@ def unpack(whole: WholeContainer, envelope_in: OpenEnvelope, bytes_in: OpenFile)
             written.append(whole.stem.with_name(f"{whole.stem.name}.{part.kind}.opened"))
             _write(written[-1], content)
             came.append(FileCame(whole.device, whole.record_id, part, written[-1], looks_right=True))
-    except (MessageError, OSError) as error:
+    except BaseException:
         for path in written:
             path.unlink(missing_ok=True)
-        return error
+        raise
     return tuple(came)
 
 

@@ -12,10 +12,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.dataset.came import FileCame
+from server.dataset.came import Came, FileCame
 from server.ingest.arrivals import Arrival
 from server.ingest.unpacking import Opened, WholeContainer, unpack
 from shared import atomic, messages, sealing, strict
@@ -29,6 +30,7 @@ THREADS = 4
 
 FindKey = Callable[[bytes], X25519PrivateKey | None]
 """Key id → the key, None = it is not here. Raises: WaycueError, OSError."""
+Whole = TypeVar("Whole")
 
 
 class Unsealer:
@@ -61,13 +63,13 @@ class Unsealer:
 
     def files(self, arrivals: Sequence[Arrival]) -> list[Opened]:
         """What to merge of verified arrivals, many at once; for each that cannot be opened, why."""
-        return list(self._threads.map(self._file, arrivals))
+        return list(self._threads.map(_each_by_itself(self._file), arrivals))
 
     def containers(self, containers: Sequence[WholeContainer]) -> list[Opened]:
         """The same of containers in memory. What is written of these is yet to be synced."""
-        return list(self._threads.map(self._taken_apart, containers))
+        return list(self._threads.map(_each_by_itself(self._taken_apart), containers))
 
-    def _taken_apart(self, whole: WholeContainer) -> Opened:
+    def _taken_apart(self, whole: WholeContainer) -> tuple[Came, ...]:
         return unpack(whole, self.envelope, self._inside)
 
     def _inside(self, device: str, record_id: str, part: Part, content: bytes) -> bytes:
@@ -75,7 +77,7 @@ class Unsealer:
             return content
         return self._content(content, SealedPlace(device, record_id, part.kind))
 
-    def _file(self, arrival: Arrival) -> Opened:
+    def _file(self, arrival: Arrival) -> tuple[Came, ...]:
         if arrival.begin.part.kind == CONTAINER:
             return self._container(arrival)
         begin, path = arrival.begin, arrival.data
@@ -92,18 +94,14 @@ class Unsealer:
             atomic.write_bytes(arrival.opened, content, mode=0o600)
         except FileNotFoundError:
             return (came,)  # moved into the dataset before, which no sealed file is
-        except (MessageError, OSError) as error:
-            return error
         digest = hashlib.sha256(content).hexdigest()
         return (replace(came, part=replace(begin.part, size_bytes=len(content), sha256=digest), path=arrival.opened),)
 
-    def _container(self, arrival: Arrival) -> Opened:
+    def _container(self, arrival: Arrival) -> tuple[Came, ...]:
         try:
             data = arrival.data.read_bytes()
         except FileNotFoundError:
-            return MessageError("its bytes are gone")
-        except OSError as error:
-            return error
+            raise MessageError("its bytes are gone") from None
         return self._taken_apart(WholeContainer(arrival.device, arrival.name, data, arrival.folder / arrival.name))
 
     def _content(self, sealed: bytes, place: SealedPlace) -> bytes:
@@ -125,3 +123,15 @@ class Unsealer:
                 return None
             self._found[wanted] = found
         return self._found[wanted]
+
+
+def _each_by_itself(open_one: Callable[[Whole], tuple[Came, ...]]) -> Callable[[Whole], Opened]:
+    """One of many that cannot be opened, for whatever reason, costs the others nothing."""
+
+    def opened(one: Whole) -> Opened:
+        try:
+            return open_one(one)
+        except Exception as error:  # noqa: BLE001  the top of its work on a thread; logged by `judge`
+            return error
+
+    return opened

@@ -30,7 +30,7 @@ from server.database import store as db
 from server.database.bodies import BodyText, pack
 from server.database.migrating import bring_up_to_date
 from server.database.sqlite import DATABASE_NAME
-from server.maintenance import home_lock
+from server.maintenance import copyable, home_lock
 from server.maintenance.progress import CheckPart, Told, nobody
 from shared.errors import ConfigError, DatasetError
 
@@ -52,23 +52,32 @@ def copy(home: Path, to: URL, *, told: Told = nobody) -> CopyReport:
     """Copy all rows. to: the target with its password. told: hears how far it is.
 
     raises: ConfigError where there is nothing to copy, a server is at work, or the target holds something else;
-    Transient where it does not answer; DatasetError where the counts differ; DBAPIError
+    Refused for a text that PostgreSQL has no index of; Transient where it does not answer; DatasetError where counts
+    differ; DBAPIError
     """
     if settings.url_of(settings.of_home(home)) is not None:
         raise ConfigError(f"{home} has its database in PostgreSQL already (database.url).")
     with home_lock.alone(home):
         with closing(db.open_store(home, create=False)) as store:  # brings it up to date
             store.wipe()
-        source, engine = home / DATABASE_NAME, postgresql.engine_of(to)
+        source = home / DATABASE_NAME
+        told(CheckPart("looking for what is too long", 0, 0))
+        with closing(_read_only(source)) as rows:
+            copyable.check(rows, _names())
+        engine = postgresql.engine_of(to)
         try:
             mark = _fingerprint(source, told)
             resumed = _begin(engine, to, mark)
-            with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as rows:
+            with closing(_read_only(source)) as rows:
                 for table in db.metadata.sorted_tables:
                     _copy_table(rows, engine, table, told)
                 return CopyReport(_end(rows, engine, told), resumed)
         finally:
             engine.dispose()
+
+
+def _read_only(source: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{source}?mode=ro", uri=True)
 
 
 def _fingerprint(source: Path, told: Told) -> str:

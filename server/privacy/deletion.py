@@ -128,13 +128,13 @@ def _done(port: DeletionPort, work: _Work) -> Proof:
     work.left += models.left(port, found, retired)
     work.left += [f"copies of this server in {place}, from before" for place in work.plan.backups]
     work.left.append("what was copied from this server to elsewhere: nobody wrote that down")
-    if not _emptied(port.store):
+    if not emptied(port.store):
         work.left.append("the database's write-ahead log, until nobody reads: the server empties it within the hour")
     proof = _proof(port, work, tuple(found), retired)
     with port.store.writing() as connection:
         values = {"ended_at": proof.ended_at, "plan": {}, "proof": proofs.to_dict(proof)}
         connection.execute(update(deletions).where(deletions.c.id == work.number).values(**values))
-    _emptied(port.store)
+    emptied(port.store)
     logger.warning("Deletion %d by %s: %d moments.", work.number, work.by, proof.moments)
     return proof
 
@@ -260,8 +260,9 @@ def _proof(port: DeletionPort, work: _Work, found: tuple[str, ...], retired: tup
     )
 
 
-def _emptied(store: Store) -> bool:
-    """Older copies of pages lie in the WAL until it is emptied, which nobody may read meanwhile for."""
+def emptied(store: Store) -> bool:
+    """What was deleted lies in SQLite's WAL, or in rows of PostgreSQL's that nobody finds, until these are emptied; for
+    that nobody may read meanwhile."""
     return any(store.wipe() or Event().wait(WAL_AGAIN_S) for _ in range(WAL_TRIES))
 
 

@@ -129,7 +129,8 @@ def _aged(connection: Connection, before: float, now_s: float) -> list[AgedMomen
 
 
 def run(port: DeletionPort, settings: ConsentSettings) -> list[Proof]:
-    """One round: announce, go on with what was cut off, delete what is due. Raises: OSError, DatasetError."""
+    """One round: announce, go on with what was cut off, delete what is due; then what was erased since the last round
+    is taken out of where SQL does not look. Raises: OSError, DatasetError."""
     now_s = port.clock.utc_s()
     with port.store.writing() as connection:
         found = _look(connection, settings, now_s)
@@ -144,7 +145,7 @@ def run(port: DeletionPort, settings: ConsentSettings) -> list[Proof]:
         with port.store.reading() as connection:
             plan = plans.of_moments(connection, some, DeletionKind.AGE)
         done.append(deletion.carry_out(port, deletion.with_settings(plan, settings), by="consent.days"))
-    port.store.wipe()
+    deletion.emptied(port.store)
     return done
 
 

@@ -77,29 +77,42 @@ class Offers:
 
         raises: Refused where there is no such version.
         """
-        model = self._registry.get(version)
-        self.blocks.add_model(model)
+        (offer,) = self._make([(device, version)])
+        return offer
+
+    def _make(self, wanted: Sequence[tuple[str, str]]) -> list[Reply]:
+        """The same for many (device, version), in one transaction."""
+        if not wanted:
+            return []
+        models = {version: self._registry.get(version) for version in dict.fromkeys(version for _, version in wanted)}
+        for model in models.values():
+            self.blocks.add_model(model)
         with self._registry.store.writing() as connection:
-            revision, issued_at = self._revision(connection, device, version)
-        metadata = self._metadata()
-        self._last[device] = (version, metadata)
-        offer = Offer(version, model.manifest_sha256, model.manifest_size, issued_at, revision, metadata)
-        return topics.offer(device), messages.encode(offer)
+            issued = [self._revision(connection, device, version) for device, version in wanted]
+        metadata, made = self._metadata(), list[Reply]()
+        for (device, version), (revision, issued_at) in zip(wanted, issued, strict=True):
+            model = models[version]
+            self._last[device] = (version, metadata)
+            offer = Offer(version, model.manifest_sha256, model.manifest_size, issued_at, revision, metadata)
+            made.append((topics.offer(device), messages.encode(offer)))
+        return made
 
     def offer_for(self, device: str) -> Reply | None:
         """The offer that this device should have now; None while there is none for it, or it cannot be signed."""
         offers = self._offers([device])
         return offers[0] if offers else None
 
-    def greet(self, device: str, *, online: bool) -> Reply | None:
-        """A device's status came. The offer to publish where it has just come online, or never had one from this
-        process: the broker may have lost what it retained. What changes later comes from `due`."""
+    def greet(self, devices: Mapping[str, bool]) -> list[Reply]:
+        """Statuses came: device → whether it is online. The offers to publish to those that have just come online, or
+        never had one from this process: the broker may have lost what it retained. What changes later comes from
+        `due`."""
         with self._lock:
-            was_online = device in self._online
-            if len(self._online) >= MAX_DEVICES:
+            came = [device for device, online in devices.items() if online and device not in self._online]
+            if len(self._online) + len(came) > MAX_DEVICES:
                 self._online.clear()
-            (self._online.add if online else self._online.discard)(device)
-        return None if was_online or not online else self.offer_for(device)
+            self._online.difference_update(device for device, online in devices.items() if not online)
+            self._online.update(came)
+        return self._offers(came) if came else []
 
     def due(self) -> list[Reply]:
         """Offers for devices that should have another one than this process gave them last: a command in another
@@ -118,11 +131,13 @@ class Offers:
             return []
         metadata, assignments = self._metadata(), [grant.assignment() for grant in granted]
         versions = {device: assignment.assigned(assignments, device) or trials.get(device) for device in devices}
-        return [
-            self.make(device, version)
-            for device, version in sorted(versions.items())
-            if version is not None and (not changed_only or self._last.get(device) != (version, metadata))
-        ]
+        return self._make(
+            [
+                (device, version)
+                for device, version in sorted(versions.items())
+                if version is not None and (not changed_only or self._last.get(device) != (version, metadata))
+            ]
+        )
 
     def _revision(self, connection: Connection, device: str, version: str) -> tuple[int, float]:
         offers = tables.offers

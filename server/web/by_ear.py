@@ -2,7 +2,8 @@
 
     POST /api/ear/next               {"done"}                     → the next moment: id, row_id, parts, choices
     POST /api/ear/{sample_id}/do     {"act", "text", "row_id", "done"} → {"parts", "go_on", "offers"}
-    POST /api/ear/undo               {"done"}                     → as next, with what was taken back before it
+    POST /api/ear/undo               {"done"}                     → as next, with what was taken back before it, and
+                                                                   "count": of how many moments that was
     GET  /api/ear/{sample_id}/say    ?what=moment|wearer|1…9      → {"parts"}
     GET  /api/ear/phrase             ?name=                       → {"parts"}: one of the fixed sentences
     GET  /ear/sound/{token}          WAV
@@ -177,7 +178,8 @@ def router(ear: EarDesk) -> APIRouter:
         if outcome.row is None or outcome.status != 200:
             return {"id": "", "refused": True, "parts": ear.played(who, (EarPart(outcome.reason),))}
         leases.take(desk.store, outcome.row.sample_id, who.name, now_s=desk.clock.utc_s())
-        return _noted(request, ear.moment(who, outcome.row, max(0, asked.done - 1), (EarPart("Taken back."),)))
+        found = ear.moment(who, outcome.row, max(0, asked.done - outcome.count), (ear_words.taken_back(outcome.count),))
+        return {**_noted(request, found), "count": outcome.count}
 
     @routes.post("/api/ear/{sample_id}/do")
     def do(request: Request, sample_id: str, asked: _EarDecision) -> JSONResponse:

@@ -153,6 +153,11 @@ def decided_all(count: int, *, left: int) -> EarPart:
     return EarPart(f"Confirmed: {several(count, 'moment')}. {_left(left)} U takes all of them back.")
 
 
+def taken_back(count: int) -> EarPart:
+    """What became of an undo."""
+    return EarPart("Taken back." if count == 1 else f"Taken back: {several(count, 'moment')}.")
+
+
 def deleted(proof: Proof) -> tuple[EarPart, ...]:
     """What is told of a proof: all but figures for a computer, which stand on the page of the proofs."""
     found = "nothing of it is left" if proof.checked else "something of it is still"

@@ -50,6 +50,8 @@ class ReviewOutcome:
     """With 409: what was read, what stands now, and who decided it, when."""
     unknown: str = ""
     """With 422: a thing in the words that the vocabulary does not know; it is kept as a proposed word."""
+    count: int = 1
+    """How many moments it was about."""
 
 
 class Reviews:
@@ -119,7 +121,7 @@ class Reviews:
                 rows = undoing.undo(self._store, self._dataset, by.name, act=act, now_s=now_s, seen_by=by)
         except Refused as refused:
             return ReviewOutcome(409, str(refused))
-        return ReviewOutcome(200, row=rows[0])
+        return ReviewOutcome(200, row=rows[0], count=len(rows))
 
     def describe(self, sample_id: str, values: Mapping[str, str], *, by: Person = ALONE) -> SampleRow | None:
         """Write down where and when a moment was, as a person says it; None where there is no such moment.

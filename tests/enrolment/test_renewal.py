@@ -446,11 +446,11 @@ def test_a_device_that_connects_hears_of_a_new_key_for_sealing_and_uses_it_at_on
     pair.clock.sleep(61 * DAY_S)
     pair.ask_and_hear()
     pair.renewal.on_renewed = lambda renewed: used.append(renewed.sealing_key)
-    assert certificates.greet("pi-1", online=True) == [], "it has the newest"
+    assert certificates.greet({"pi-1": True}) == [], "it has the newest"
     made = sealing_key.rotate(certificates.authority)
-    certificates.greet("pi-1", online=False)
-    ((topic, payload),) = certificates.greet("pi-1", online=True)
-    assert certificates.greet("pi-1", online=True) == [], "said once a connection"
+    certificates.greet({"pi-1": False})
+    ((topic, payload),) = certificates.greet({"pi-1": True})
+    assert certificates.greet({"pi-1": True}) == [], "said once a connection"
     assert topic == topics.certificate("pi-1")
     before = pair.identity
     pair.renewal.on_certificate(["certificate"], payload)
@@ -467,7 +467,7 @@ def test_news_of_a_key_for_sealing_ends_no_request_for_a_new_key_of_the_device(p
     renew.request_renewal(pair.state, rekey=True)
     pair.renewal.tick()
     sealing_key.rotate(pair.certificates.authority)
-    ((_, payload),) = pair.certificates.greet("pi-1", online=True)
+    ((_, payload),) = pair.certificates.greet({"pi-1": True})
     pair.renewal.on_certificate(["certificate"], payload)
     assert (pair.state / REQUEST).exists()
     key = (pair.identity.folder / identity.KEY).read_bytes()
@@ -482,7 +482,7 @@ def test_an_answer_with_an_older_key_for_sealing_that_somebody_kept_brings_that_
     ((_, older),) = pair.answers()
     pair.clock.sleep(DAY_S)
     made = sealing_key.rotate(pair.certificates.authority)
-    pair.renewal.on_certificate(["certificate"], pair.certificates.greet("pi-1", online=True)[0][1])
+    pair.renewal.on_certificate(["certificate"], pair.certificates.greet({"pi-1": True})[0][1])
     pair.renewal.on_certificate(["certificate"], older)
     assert pair.identity.sealing_key == made.private.public_key()
     assert pair.renewal.counters["foreign"] == 1

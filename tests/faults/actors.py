@@ -14,7 +14,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -391,11 +391,12 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
     def on_status(device: str, status: Status) -> None:
         for told in share.met(device, online=status.online) if share is not None else ():
             link.publish(*told)
+
+    def on_statuses(statuses: Mapping[str, Status]) -> None:
         if orders.worker:
             return
-        merge.put_status(device, status)
-        offer = push.offer_for(device) if status.online else None
-        if offer is not None:
+        merge.put_statuses(statuses)
+        for offer in filter(None, (push.offer_for(device) for device, status in statuses.items() if status.online)):
             link.publish(*offer, retain=True)
 
     link = ServerLink(
@@ -408,6 +409,7 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
             settling=ingest,
             waits=lambda: ingest.waits,
             on_status=on_status,
+            on_statuses=on_statuses,
         ),
     )
     if share is not None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from device.outbox.outbox import Outbox
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
-from server.ingest.arrivals import Arrival
+from server.ingest.arrivals import Arrival, Arrivals
 from server.ingest.ingest import EARLY_UNITS, Ingest
 from server.ingest.limits import LimitsSettings
 from shared import messages
@@ -199,7 +199,7 @@ def test_a_settlement_that_fails_in_a_way_nobody_thought_of_does_not_end_the_int
     send(ingest, "0", DATA)
     send(ingest, "end")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fdatasync", lambda fd: (_ for _ in ()).throw(RuntimeError("unforeseen")))
+        patch.setattr(Arrivals, "settle", lambda *_: (_ for _ in ()).throw(RuntimeError("unforeseen")))
         with pytest.raises(RuntimeError, match="unforeseen"):
             ingest.settle()
     send(ingest, "end")  # its device insists
@@ -213,7 +213,7 @@ def test_after_a_settlement_that_failed_unforeseen_what_was_asked_is_answered_by
     send(ingest, "0", DATA[:1000])
     ingest.begin()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fdatasync", lambda fd: (_ for _ in ()).throw(RuntimeError("unforeseen")))
+        patch.setattr(Arrivals, "settle", lambda *_: (_ for _ in ()).throw(RuntimeError("unforeseen")))
         with pytest.raises(RuntimeError, match="unforeseen"):
             ingest.run()
     assert ingest.finish() == []

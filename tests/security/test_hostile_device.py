@@ -36,7 +36,7 @@ class Busy:
         self.statuses: list[Status] = []
         self.link = ServerLink(
             BrokerSession(site.host, site.port, tls=site.server_context()),
-            Ports(self._handle, on_status=lambda _device, status: self.statuses.append(status)),
+            Ports(self._handle, on_statuses=lambda statuses: self.statuses.extend(statuses.values())),
         )
 
     def _handle(self, device: str, _levels: list[str], _payload: bytes) -> list[Reply]:

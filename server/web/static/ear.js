@@ -261,7 +261,7 @@
         begun(value.parts);
         return;
       }
-      done.add(-1);
+      done.add(-value.count);
       take(value);
     },
     replay: again,

@@ -108,7 +108,7 @@ def test_the_server_knows_the_kind_and_the_cost_of_a_device_that_walked(
     assert main(["--home", str(home), "init"]) == 0
     with closing(open_store(home)) as store:
         merge = Merge(store, Dataset(home / "dataset"), SystemClock())
-        link = ServerLink(BrokerSession(broker.host, broker.port), Ports(lambda *_: [], on_status=merge.put_status))
+        link = ServerLink(BrokerSession(broker.host, broker.port), Ports(lambda *_: [], on_statuses=merge.put_statuses))
         link.start()
         try:
             chosen = config(

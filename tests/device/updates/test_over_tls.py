@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class PublishingServer:
             Ports(
                 lambda device, levels, payload: [],
                 {"want": self.push.blocks.handle},
-                on_status=self._status,
+                on_statuses=self._statuses,
                 is_enrolled=site.enrolled.__contains__,
             ),
         )
@@ -97,9 +97,8 @@ class PublishingServer:
         self.link.start()
         self._thread.start()
 
-    def _status(self, device: str, status: Status) -> None:
-        offer = self.push.greet(device, online=status.online)
-        if offer is not None:
+    def _statuses(self, statuses: Mapping[str, Status]) -> None:
+        for offer in self.push.greet({device: status.online for device, status in statuses.items()}):
             self.link.publish(*offer, retain=True)
 
     def _offer(self) -> None:

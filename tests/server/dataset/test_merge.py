@@ -254,8 +254,8 @@ def test_unknown_fields_of_a_record_reach_the_dataset_but_never_overwrite_its_ow
 
 
 def test_the_last_status_is_kept(house: House) -> None:
-    house.merge.put_status("pi-1", Status(online=True, model_version="v1"))
-    house.merge.put_status("pi-1", Status(online=False, model_version="v2"))
+    house.merge.put_statuses({"pi-1": Status(online=True, model_version="v1")})
+    house.merge.put_statuses({"pi-1": Status(online=False, model_version="v2")})
     with house.store.reading() as connection:
         assert connection.execute(select(db.devices.c.status)).scalar_one()["model_version"] == "v2"
 

@@ -263,7 +263,7 @@ def test_reports_are_what_devices_last_said_with_both_kind_and_time(tmp_path: Pa
     house = House(tmp_path, clock=ManualClock())
     for device, kind, p95_ms in (("a", "raspberry-pi-5", 310.0), ("b", "", 200.0), ("c", "raspberry-pi-5", 0.0)):
         status = Status(True, model_version="v1", device_kind=kind, look_p95_ms=p95_ms)
-        house.merge.put_status(device, status)
+        house.merge.put_statuses({device: status})
     registry = Registry(tmp_path, store=house.store)
     assert cost.reports(registry) == [StatusReport("raspberry-pi-5", "v1", 310.0)]
     house.close()

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, inspect, select
 
 from server.access import accounts
 from server.access.person import Person, Role
-from server.commands.main import main
+from server.commands.main import FAILED, OK, main
+from server.database import postgresql
 from server.database import store as db
 from server.database.store import DATABASE_NAME, Store
+from server.dataset import objections
 from server.dataset.rollups import differences
 from server.maintenance import check_folds, copying, home_lock
 from server.maintenance.check import check
@@ -101,6 +103,34 @@ def test_a_copy_says_the_same_and_is_worked_on_as_before(
     house.close()
     report = check(new, SystemClock())
     assert report.well, report.findings
+
+
+def test_a_name_that_postgresql_takes_in_no_index_is_told_before_anything_is_copied(
+    home: Path, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = House(home)
+    long = "".join(f"{number * 7919:x}é" for number in range(430))  # packs badly
+    monkeypatch.setattr(objections, "LONGEST_NAME", len(long))  # as servers had it before
+    house.send(moment(8, wearer=long))
+    house.send(moment(9, model_version=long))
+    house.send(moment(10, wearer=long[:1100]))  # fits, with what it is indexed with
+    house.close()
+    (tmp_path / "password").write_text(PASSWORD)
+    plain = target._replace(password=None).render_as_string()
+    copy = ["database", "copy", "--to", plain, "--password-file", str(tmp_path / "password")]
+    for words in (copy, [*copy, "--json"]):
+        assert main(["--home", str(home), *words]) == FAILED
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "samples.wearer of pi-1-b00t-000008 (" in said.err
+        assert "samples.model of pi-1-b00t-000009 (" in said.err
+    hint = "waycue-server samples delete pi-1-b00t-000008 pi-1-b00t-000009"
+    assert hint in said.err
+    with postgresql.engine_of(target).connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    connection.engine.dispose()
+    assert main(["--home", str(home), *hint.split()[1:], "--yes"]) == OK
+    assert main(["--home", str(home), *copy]) == OK
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_no_byte_of_the_home_has_a_mark_of_what_was_deleted(house: House, what: 
 def test_cut_off_at_any_step_it_is_finished_by_the_next_who_looks(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n, step in enumerate(("_erase", "_other_rows", "_rest", "_proof", "_emptied")):
+    for n, step in enumerate(("_erase", "_other_rows", "_rest", "_proof", "emptied")):
         gone = send(house, planted(n, "X", walk_id="w", wearer="a"))
         everywhere(house, [gone])
         with monkeypatch.context() as patch, house.store.reading() as connection:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from sqlalchemy import event
+
 from server.consent import register
 from server.consent.register import ConsentAnswer
 from server.consent.settings import ConsentSettings
 from server.consent.terms import GRANTED, Consents
+from server.database import store as db
 from server.privacy import deletion, retention
 from server.privacy.retention import DAY_S, AgedMoment
 from server.review import decisions
 from server.review.decisions import ReviewDecision
+from shared.messages import EraseRecord
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
 
@@ -106,3 +111,19 @@ def test_what_is_written_down_of_a_wearer_is_told(house: House) -> None:
     assert house.send(moment(1))[0].declined
     assert server(house.home, "consent", "set", "Ada", "--days", "-1").returncode == 1
     assert "1 records were not stored" in server(house.home, "consent", "list").stdout
+
+
+@pytest.mark.both_databases
+def test_an_erasure_waits_for_no_vacuum_and_the_round_after_it_gives_the_room_back(house: House) -> None:
+    """PostgreSQL goes through all tables for it; SQLite empties its WAL at once."""
+    house.send_all([moment(0), moment(1)])
+    said: list[str] = []
+    event.listen(house.store.engine, "before_cursor_execute", lambda *call: said.append(call[2]))
+    wish = EraseRecord("pi-1-e1", "pi-1", asked_at_utc=1.0, record_ids=("pi-1-b00t-000000",))
+    house.merge.put_record("pi-1", "erase", wish)
+    wal = house.home / f"{db.DATABASE_NAME}-wal"
+    assert [text for text in said if "VACUUM" in text] == []
+    if house.store.wipes_at_once:
+        assert wal.stat().st_size == 0
+    retention.run(deletion.port_of(house.home, house.store, house.dataset, house.clock, house.merge), SETTINGS)
+    assert len([text for text in said if "VACUUM" in text]) == (0 if house.store.wipes_at_once else 1)

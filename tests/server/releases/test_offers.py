@@ -196,15 +196,14 @@ def test_only_registered_versions_are_offered(house: OffersServer) -> None:
 
 def test_a_device_is_offered_its_model_when_it_comes_online_and_not_with_every_status(house: OffersServer) -> None:
     house.register("m1")
-    assert house.push.greet("pi-1", online=True) is None  # there is nothing to offer yet
+    assert house.push.greet({"pi-1": True}) == []  # there is nothing to offer yet
     house.registry.promote("m1", "first")
-    assert house.push.greet("pi-1", online=False) is None
-    offer = house.push.greet("pi-1", online=True)
-    assert offer is not None
-    assert decoded(offer).version == "m1"
-    assert house.push.greet("pi-1", online=True) is None
-    house.push.greet("pi-1", online=False)
-    assert house.push.greet("pi-1", online=True) == offer
+    assert house.push.greet({"pi-1": False, "pi-2": False}) == []
+    offers = house.push.greet({"pi-1": True, "pi-2": True})
+    assert [decoded(offer).version for offer in offers] == ["m1", "m1"]
+    assert house.push.greet({"pi-1": True}) == []
+    house.push.greet({"pi-1": False})
+    assert house.push.greet({"pi-1": True, "pi-2": True}) == offers[:1]
 
 
 def test_every_known_device_is_offered_the_champion_and_those_behind_are_found(house: OffersServer) -> None:

@@ -98,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminSite]:
         disk_free_bytes=9_000_000_000,
         extra={"waits": ["<b>metered</b>"], "not_kept": 0},
     )
-    house.merge.put_status("pi-1", status)
+    house.merge.put_statuses({"pi-1": status})
     watching = watch(registry, house.dataset, server_config.load(house.home), clock, lambda: False)
     watching.desk.watched.claims.add("pi-1")
     port = deletion.port_of(house.home, house.store, house.dataset, clock, house.merge)

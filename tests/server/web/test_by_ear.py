@@ -233,7 +233,11 @@ def test_one_decision_by_ear_is_about_those_that_look_the_same_or_about_none(hou
     assert (done.status, done.json["count"]) == (200, 2)
     assert done.json["parts"][0]["text"] == "Confirmed: 2 moments. 4 left. U takes all of them back."
     assert ask(f"{site}/api/ear/{FLAGGED}/alike").json["may"] is False
-    assert post_json(f"{site}/api/ear/undo", {"done": 2}).json["id"] in names[:2]
+    back = post_json(f"{site}/api/ear/undo", {"done": 3}).json
+    assert (back["id"] in names[:2], back["count"]) == (True, 2)
+    texts = [part["text"] for part in back["parts"]]
+    assert texts[0] == "Taken back: 2 moments."
+    assert texts[1].startswith("Moment 2 of 7."), "one was decided before these two"
     assert decisions.counts(house.store)["reviewed"] == 0, "taken back together"
 
 
@@ -268,6 +272,10 @@ def test_keys_by_ear_go_along_the_walk_and_take_those_that_look_the_same(
     page.keyboard.press("Enter")
     until(page, "Confirmed: 2 moments. None is left. U takes all of them back.")
     assert decisions.counts(house.store)["pending"] == 0
+    page.keyboard.press("u")
+    until(page, "Taken back: 2 moments.")
+    page.wait_for_function("() => document.getElementById('ear-log').textContent.split('Moment 1 of 2').length === 4")
+    page.wait_for_function("() => sessionStorage.getItem('waycue.ear.done') === '0'")
 
 
 @needs_ears
