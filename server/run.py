@@ -138,12 +138,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, access, ready_file), name="ready")
         keeping = Background.every(retention.EVERY_S, lambda: _keep(deletes, config), name="retention", at_once=True)
-        queue = Background.every(
-            worker.QUEUE_EVERY_S, lambda: worker.keep_up(ingest, home, config), name="broker queue"
-        )
-        backgrounds = [transcription, publishing, ready, keeping, queue, *_page_upkeep(access, certificate)]
+        backgrounds = [transcription, publishing, ready, keeping, *_page_upkeep(access, certificate)]
         backgrounds += _dataset_upkeep(home, store, merge, dataset, config, apart := ViewApart())
-        for background in backgrounds:
+        for background in (*backgrounds, worker.keeping_up(ingest, home, config)):
             background.start()
             stack.callback(background.close)
         stack.callback(ear.close)  # before its thread is waited for

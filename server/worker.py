@@ -75,6 +75,11 @@ def keep_up(ingest: Ingest, home: Path, config: ServerConfig) -> None:
         ingest.credit.queue = queue_of(home, config)
 
 
+def keeping_up(ingest: Ingest, home: Path, config: ServerConfig) -> Background:
+    """The same again and again."""
+    return Background.every(QUEUE_EVERY_S, lambda: keep_up(ingest, home, config), name="broker queue")
+
+
 def open_share(
     name: str, ingest: Ingest, store: Store, config: ServerConfig, clock: Clock, enrolled: EnrolledDevices | None
 ) -> Share | None:
@@ -141,7 +146,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
             notify(f"STATUS=broker {host}:{port}")
             if ready_file is not None:
                 atomic.write_bytes(ready_file, f"{name}\n".encode())
-        upkeep = Background.every(QUEUE_EVERY_S, lambda: keep_up(ingest, home, config), name="broker queue")
+        upkeep = keeping_up(ingest, home, config)
         upkeep.start()
         stack.callback(upkeep.close)
         while not stopping.wait(RENEW_EVERY_S):

@@ -105,7 +105,7 @@ class Persistent:
         self.client.on_connect = lambda client, *_: client.subscribe(DOWN, qos=1)
         self.client.on_subscribe = lambda *_: self._ready.put("")
         self.client.on_message = lambda _c, _d, message: self.heard.put(bytes(message.payload))
-        expiry = Properties(PacketTypes.CONNECT)
+        expiry = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         expiry.SessionExpiryInterval = 600
         self.client.connect(site.host, site.port, clean_start=False, properties=expiry)
         self.client.loop_start()
@@ -138,7 +138,7 @@ def test_a_broker_keeps_more_once_it_is_restarted_after_more_devices_were_enroll
     with secure_site(tmp_path, change=small) as site, caplog.at_level(logging.INFO, "server.broker.admission"):
         card = site.enrol("anna")
         site.enrol("ben")
-        assert files.look(site.folder, 2) == files.BrokerRoom(2, TEN, True, TEN, files.look(site.folder, 2).open_files)
+        assert files.look(site.folder, 2) == room.BrokerRoom(2, TEN, True, TEN, files.look(site.folder, 2).open_files)
         assert not [record for record in caplog.records if "queue" in record.getMessage()]
         site.enrol("cyd")
         before = files.look(site.folder, 3)
