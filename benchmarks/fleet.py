@@ -225,7 +225,9 @@ def site(plan: Plan, workers: int, *, secure: bool) -> Iterator[Ground]:
         home = folder / "home"
         home.mkdir()
         files = let_in(folder, plan.devices + 1) if secure else None
-        broker = BrokerChild(folder / "broker-run", secure=files, options=() if secure else broker_files.limits())
+        broker = BrokerChild(
+            folder / "broker-run", secure=files, options=() if secure else broker_files.limits(plan.devices)
+        )
         stack.enter_context(broker)
         shared = f"[ingest]\nshared = {str(workers > 1).lower()}\n"
         enrol = '[enrol]\naddress = ""\n'
@@ -304,7 +306,7 @@ def let_in(folder: Path, count: int) -> Path:
         raise SystemExit("bench: Mosquitto's dynamic-security plugin is not installed.")
     files = folder / "broker"
     listening = broker_files.BrokerListener(HOST, free_port(), broker_files.own_account(), plugin)
-    broker_files.write(files, authority, listening)
+    broker_files.write(files, authority, listening, enrolled=count)
     rules = dynsec_rules.initial(dynsec_rules.wanted(dict.fromkeys(names, "")))
     atomic.write_json(files / broker_files.RULES, rules, mode=0o600)
     return files

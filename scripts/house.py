@@ -3,6 +3,7 @@
 class names       that stand for two or more things in device, server, shared and exporters
 parameters        functions with seven or more
 complexity        functions of radon's rank C (11 to 20), and above (none)
+past the blobs    paths to a dataset's payload files that are made beside `Dataset.blobs` (ADR 0099)
 unused            what vulture is at least 80 % sure nobody uses
 """
 
@@ -22,6 +23,10 @@ PACKAGES = ("device", "server", "shared", "exporters")
 PRODUCT = (*PACKAGES, "scripts", "benchmarks")
 # server/walks draws pictures: its recipes are long and branch a lot, and are not counted.
 MOST_DUPLICATES, MANY_PARAMETERS, MOST_WITH_MANY, MOST_RANK_C = 10, 7, 11, 40
+FILE_FIELDS = (".frame_path", ".audio_path", ".clip_path", ".correction_audio_path")
+# What keeps logs and views in the dataset's folder, and what reads a folder of files that were gathered before.
+OF_DATASET = ("server/commands/viewing.py", "server/dataset/folder.py", "server/dataset/view.py")
+GATHERED = ("server/dataset/material.py", "server/evaluation/annotated.py", "server/gate/cases.py")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -66,6 +71,19 @@ def complex_functions() -> tuple[list[str], list[str]]:
     return ranks[True], ranks[False]
 
 
+def past_blobs() -> list[str]:
+    """`dataset.folder / …`, `home / "dataset" / …` and `… / row.frame_path`, where it is not the rows' own folder."""
+    found = []
+    for path, node in nodes(("server",)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            left, right = ast.unparse(node.left), ast.unparse(node.right)
+            in_dataset = left.endswith(("dataset.folder", "/ 'dataset'")) and path not in OF_DATASET
+            of_row = right.endswith(FILE_FIELDS) and path not in (*OF_DATASET, *GATHERED)
+            if in_dataset or of_row:
+                found.append(f"{path}:{node.lineno} {left} / {right}")
+    return found
+
+
 def unused() -> list[str]:
     command = [sys.executable, "-m", "vulture", "--min-confidence", "80", *PRODUCT]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
@@ -80,6 +98,7 @@ def main() -> int:
         (f"functions with {MANY_PARAMETERS} or more parameters", many_parameters(), MOST_WITH_MANY),
         ("functions of complexity C", rank_c, MOST_RANK_C),
         ("functions above complexity C", above, 0),
+        ("paths past a dataset's blobs", past_blobs(), 0),
         ("names that nobody uses", unused(), 0),
     ):
         print(f"{len(items):4} {what} (at most {most})")

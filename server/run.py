@@ -140,7 +140,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         keeping = Background.every(retention.EVERY_S, lambda: _keep(deletes, config), name="retention", at_once=True)
         backgrounds = [transcription, publishing, ready, keeping, *_page_upkeep(access, certificate)]
         backgrounds += _dataset_upkeep(home, store, merge, dataset, config, apart := ViewApart())
-        for background in backgrounds:
+        for background in (*backgrounds, worker.keeping_up(ingest, home, config)):
             background.start()
             stack.callback(background.close)
         stack.callback(ear.close)  # before its thread is waited for

@@ -18,6 +18,9 @@ from server.admin.gathered import WatchedHome
 from server.admin.nights import NightControl
 from server.admin.reckoned import Reckoned
 from server.admin.settings_file import SettingsFile
+from server.broker import files as broker_files
+from server.broker.room import BrokerRoom
+from server.broker.settings import BrokerSettings
 from server.config import ServerConfig
 from server.database.store import Store
 from server.dataset import help_calls
@@ -99,6 +102,7 @@ def watch(
         broker_reached,
         config.space,
         config.limits.free_mb * MB,
+        lambda enrolled: _broker_room(home, config.broker, enrolled),
     )
     push = PushWay(home, store, clock, config.telling)
     telling = Telling(
@@ -124,6 +128,10 @@ def watch(
         metrics_token=metrics_settings.token_of(config.metrics),
     )
     return Watch(desk, telling, config)
+
+
+def _broker_room(home: Path, settings: BrokerSettings, enrolled: int) -> BrokerRoom | None:
+    return broker_files.look(settings.files(home), enrolled, queued=settings.queued) if settings.tls else None
 
 
 def settings_file(home: Path, running: ServerConfig) -> SettingsFile:

@@ -33,6 +33,7 @@ from server.ingest.leases import Leases
 from server.ingest.share import Share
 from server.maintenance import home_lock
 from shared import atomic, topics
+from shared.background import Background
 from shared.clock import Clock
 from shared.ends import ending
 from shared.errors import ConfigError, WaycueError
@@ -40,6 +41,7 @@ from shared.messages import Status
 from shared.notify import READY, STOPPING, notify
 
 NAME = "waycue-worker-{}"
+QUEUE_EVERY_S = 60.0  # how late credit follows a broker that was restarted with longer queues
 WORKER_FILTERS = (topics.STATUS_ALL,)
 """What a worker subscribes to, beside the topics of its devices: it meets these by their status."""
 
@@ -56,11 +58,26 @@ def open_ingest(
         counts=DailyCounts(clock, store),
         restores=not config.ingest.shared,
     )
-    queue = broker_files.queued_messages(config.broker.files(home))
-    ingest.granting(queue, int if enrolled is None else enrolled.__len__)
+    ingest.granting(queue_of(home, config), int if enrolled is None else enrolled.__len__)
     if enrolled is None:
         return ingest
     return ingest.opening_with(SealingKey.of(enrolled.authority).private, others=finder(enrolled.authority))
+
+
+def queue_of(home: Path, config: ServerConfig) -> int:
+    """How many messages the broker keeps for this process, as far as its files or the settings say."""
+    return broker_files.look(config.broker.files(home), 0, queued=config.broker.queued).limits.messages
+
+
+def keep_up(ingest: Ingest, home: Path, config: ServerConfig) -> None:
+    """Grant by what the broker keeps now: it may have been restarted with longer queues, or shorter ones."""
+    if ingest.credit is not None:
+        ingest.credit.queue = queue_of(home, config)
+
+
+def keeping_up(ingest: Ingest, home: Path, config: ServerConfig) -> Background:
+    """The same again and again."""
+    return Background.every(QUEUE_EVERY_S, lambda: keep_up(ingest, home, config), name="broker queue")
 
 
 def open_share(
@@ -129,6 +146,9 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
             notify(f"STATUS=broker {host}:{port}")
             if ready_file is not None:
                 atomic.write_bytes(ready_file, f"{name}\n".encode())
+        upkeep = keeping_up(ingest, home, config)
+        upkeep.start()
+        stack.callback(upkeep.close)
         while not stopping.wait(RENEW_EVERY_S):
             _renew(authority, name, tls)
 

@@ -161,6 +161,18 @@ STANDING_UNITS = 448  # of all devices; beside QUEUE_UNITS, with room for what g
 MOST_STANDING, LEAST_STANDING = 16, 4  # of one: a chunk and its files, and what is of any use
 
 
+def queue_for(devices: int) -> int:
+    """How many messages a broker is to keep for the receiver of so many devices: their greetings, beside all credit."""
+    return max(
+        GREETINGS * devices + QUEUE_UNITS + STANDING_UNITS, -(-devices * GREETINGS * LEAST_SHARE // (LEAST_SHARE - 1))
+    )
+
+
+def devices_for(queue: int) -> int:
+    """How many devices such a queue is enough for: with more, their greetings fill what is never granted."""
+    return (queue - queue // LEAST_SHARE) // GREETINGS
+
+
 @dataclass(slots=True)
 class _Account:
     held: int = 0

@@ -117,6 +117,11 @@ def csr(key: ec.EllipticCurvePrivateKey, device: str) -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
+def csr_of_new_key(device: str) -> str:
+    """The same, of a device whose key nobody needs."""
+    return csr(ec.generate_private_key(ec.SECP256R1()), device)
+
+
 def write_card(card: Card, key: ec.EllipticCurvePrivateKey, pem: str, ca_pem: bytes) -> None:
     plain = serialization.NoEncryption()
     data = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)

@@ -84,8 +84,4 @@ def may_open(store: Store, person: Person, path: str) -> bool:
     with store.reading() as connection:
         bodies = connection.execute(select(samples.body).where(samples.sample_id.in_(ids))).scalars().all()
     rows = map(sample_row.from_dict, bodies)
-    return any(path in _files(row) and may_see(person, row) for row in rows)
-
-
-def _files(row: SampleRow) -> tuple[str, ...]:
-    return (row.frame_path, row.audio_path, row.clip_path, row.correction_audio_path)
+    return any(path in sample_row.files_of(row) and may_see(person, row) for row in rows)

@@ -12,8 +12,10 @@ from server.admin import fleet, nights, storage, versions
 from server.admin.fleet import FleetDevice
 from server.admin.health import HealthFacts
 from server.admin.storage import StorageOutlook
+from server.broker.room import BrokerRoom
 from server.database import store as db
 from server.database.store import Store
+from server.identity import certificates
 from server.identity.authority import Authority
 from server.identity.claims import Claims
 from server.ingest import counters
@@ -40,6 +42,8 @@ class WatchedHome:
     space: SpaceSettings
     reserve: int
     """Bytes free on the disk at which devices have to wait."""
+    broker_room: Callable[[int], BrokerRoom | None] = lambda enrolled: None
+    """The broker's limits beside so many enrolled devices; None = nobody can be enrolled."""
 
     def outlook(self) -> StorageOutlook:
         """The disk, and until when it is enough. Raises: OSError, SQLAlchemyError."""
@@ -66,6 +70,7 @@ class WatchedHome:
         """What `health` judges. Raises: OSError, SQLAlchemyError."""
         now_utc, disk = self.clock.utc_s(), self.outlook()
         waiting, oldest = _queue(self.store)
+        room = self.broker_room(certificates.count_admitted(self.store, now_s=now_utc))
         return HealthFacts(
             now_utc=now_utc,
             broker=self.broker,
@@ -79,6 +84,7 @@ class WatchedHome:
             devices=self.devices(),
             nights=nights.runs(self.store.home, self.store, most=1),
             ends=self.ends(),
+            broker_lacks=room.trouble if room else None,
             quarantined=counters.figures(self.store, now_s=now_utc).quarantined,
             never_judged=tuple(line.version for line in versions.listed(self.registry) if line.never_judged),
         )

@@ -59,12 +59,15 @@ class HealthFacts:
     """What the bound of space lacks, in sentences."""
     quarantined: int = 0
     never_judged: tuple[str, ...] = ()
+    broker_lacks: tuple[str, str] | None = None
+    """What its limits are not enough for, and what to do."""
 
 
 def lines(facts: HealthFacts) -> tuple[HealthLine, ...]:
     """Everything, the most urgent first."""
     found = [
         _broker(facts),
+        *_broker_room(facts),
         _disk(facts),
         *_space(facts),
         _night(facts),
@@ -89,6 +92,11 @@ def _broker(facts: HealthFacts) -> HealthLine:
         return HealthLine("Broker", HealthLevel.WELL, f"{facts.broker} is reached.")
     todo = "See that it runs: systemctl status waycue-broker. Devices keep what they have until it is back."
     return HealthLine("Broker", HealthLevel.NOW, f"{facts.broker} is not reached.", todo)
+
+
+def _broker_room(facts: HealthFacts) -> Iterator[HealthLine]:
+    if facts.broker_lacks is not None:
+        yield HealthLine("Broker", HealthLevel.SOON, *facts.broker_lacks)
 
 
 def _disk(facts: HealthFacts) -> HealthLine:

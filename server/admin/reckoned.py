@@ -25,6 +25,7 @@ from server.admin.reckoning import Inputs
 from server.consent.tables import consents
 from server.database import store as db
 from server.database.store import Store
+from server.dataset.folder import Dataset
 from server.review import order
 from shared.clock import Clock
 
@@ -77,7 +78,7 @@ class Reckoned:
 
     def __init__(self, store: Store, clock: Clock, *, few: int = FEW, command: Sequence[str] = CHILD) -> None:
         self._store, self._clock, self._few, self._command = store, clock, few, tuple(command)
-        self._log = store.home / "dataset" / "metadata.jsonl"
+        self._log = Dataset(store.home / "dataset").log
         self._lock = threading.Lock()
         self._known: dict[_Key, _Known] = {}
         self._wanted: dict[_Key, float] = {}

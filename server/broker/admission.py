@@ -9,6 +9,8 @@ Promises:
    the server.
 4. A device that was locked out is not shown as online.
 5. The server handles no message of a device that is not enrolled, whatever the broker lets through.
+6. Where more devices are enrolled than the broker's queues are reckoned for, its configuration is raised, as far as it
+   is here; the log says what is left to do.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ class AccessSync:
 
     client: None where the broker's access rules are not ours to keep (EMQX). folder: of the broker's files.
     reload: see server.broker.files.reload. contexts: by certificate name, to be loaded with renewed certificates.
+    queued: see server.broker.files.look.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class AccessSync:
         folder: Path,
         reload: str | None = None,
         contexts: Mapping[str, ssl.SSLContext] | None = None,
+        queued: int = 0,
     ) -> None:
         self.in_sync = threading.Event()
         """The broker has all that the database said at the last look."""
@@ -123,6 +127,8 @@ class AccessSync:
         self._contexts = dict(contexts or {})
         self._loaded_crl = b""  # whether the broker has loaded what changed before this start is not known: it reloads
         self._reload_due = True
+        self._queued, self._roomy_for = queued, 0
+        """So many devices were looked at whether the queue is enough for them."""
         self._renewed_at_s: float | None = None
         self._failures: dict[str, tuple[str, float]] = {}
         """What failed → the error as logged, and when."""
@@ -148,6 +154,7 @@ class AccessSync:
     def sync(self) -> bool:
         """One round. Returns whether the broker has everything."""
         devices = session_marks(self._certificates)
+        self._try("queue", lambda: self._sync_limits(len(devices)))
         files_done = self._try("certificates", self._sync_files)
         rules_done = self._try("access", lambda: self._sync_rules(devices))
         mark_offline(self._certificates, devices)
@@ -171,6 +178,16 @@ class AccessSync:
         count = self._client.sync(devices) if self._client is not None else 0
         if count:
             logger.info("%s changes of who may use the broker; %s devices may.", count, len(devices))
+
+    def _sync_limits(self, enrolled: int) -> None:
+        if enrolled <= self._roomy_for:
+            return
+        if limits := files.raise_limits(self._folder, enrolled):
+            text = "%s devices are enrolled: the broker's configuration has queues for %s now, %s messages each."
+            logger.info(text, enrolled, limits.devices, limits.messages)
+        if lacks := files.look(self._folder, enrolled, queued=self._queued).trouble:
+            logger.warning("The broker: %s %s", *lacks)
+        self._roomy_for = enrolled
 
     def _sync_files(self) -> None:
         """Revocations and renewals, to the broker's folder and into our own connections."""

@@ -27,9 +27,10 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from server.broker import dynsec_rules
+from server.broker import dynsec_rules, room
+from server.broker.room import BrokerLimits, BrokerRoom
 from server.identity.authority import Authority
-from shared import atomic
+from shared import atomic, credit
 from shared.errors import ConfigError, Transient
 from shared.transfer import MAX_PART_BYTES
 
@@ -38,7 +39,6 @@ CA, CERTIFICATE, KEY, CRL = "ca.crt", "broker.crt", "broker.key", "crl.pem"
 PLUGIN = "mosquitto_dynamic_security.so"
 PLUGIN_FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/mosquitto/lib")
 MAX_PACKET_BYTES = MAX_PART_BYTES + 32 * 1024  # the largest part, its topic, and some room for the next version
-QUEUED = 4000  # for a thousand devices that say hello at once; what they carry is bounded by bytes
 LEAST_QUEUED = 1000  # what an older version wrote, and what another broker must keep
 RELOAD_TIMEOUT_S = 10.0
 
@@ -67,8 +67,7 @@ plugin_opt_config_file {folder}/dynamic-security.json
 # acknowledged itself.
 max_packet_size {max_packet_bytes}
 max_inflight_messages 100
-max_queued_messages {queued}
-max_queued_bytes 67108864
+{queues}
 persistent_client_expiration 2d
 # Small answers must not wait for the TCP acknowledgement of the one before (40 ms).
 set_tcp_nodelay true
@@ -94,27 +93,43 @@ class BrokerListener:
     plugin: Path
 
 
-def configuration(folder: Path, listener: BrokerListener) -> str:
-    """The text of mosquitto.conf. Pure."""
-    part_kib = MAX_PART_BYTES // 1024
-    figures = {"max_packet_bytes": MAX_PACKET_BYTES, "part_kib": part_kib, "queued": QUEUED}
+def configuration(folder: Path, listener: BrokerListener, enrolled: int = 0) -> str:
+    """The text of mosquitto.conf, with queues for so many enrolled devices. Pure."""
+    part_kib, queues = MAX_PART_BYTES // 1024, room.limits_for(enrolled).lines()
+    figures = {"max_packet_bytes": MAX_PACKET_BYTES, "part_kib": part_kib, "queues": queues}
     return CONFIGURATION.format(folder=folder, **figures, **asdict(listener))
 
 
-def limits() -> list[str]:
+def limits(enrolled: int = 0) -> list[str]:
     """The lines of the configuration that say how much the broker takes and keeps."""
-    text = configuration(Path(), BrokerListener("", 0, "", Path()))
+    text = configuration(Path(), BrokerListener("", 0, "", Path()), enrolled)
     return [line for line in text.splitlines() if line.startswith("max_")]
 
 
-def queued_messages(folder: Path) -> int:
-    """How many messages the broker keeps for a receiver; what we ask of any broker where its files are not here."""
-    found = re.search(rb"^max_queued_messages (\d+)", _content(folder / CONF) or b"", re.MULTILINE)
-    return int(found[1]) if found and int(found[1]) else LEAST_QUEUED
+def look(folder: Path, enrolled: int, *, queued: int = 0) -> BrokerRoom:
+    """The broker beside the enrolled devices. queued: what another one keeps, as the settings say; 0 = they do not."""
+    conf, process = _text(folder), running(folder)
+    own = None if queued else room.limits_of(_name(process), conf)
+    if own is not None:
+        return BrokerRoom(enrolled, own, True, room.limits_in(conf), _open_files(process))
+    messages = queued or LEAST_QUEUED  # what we ask of any broker where its files are not here
+    return BrokerRoom(enrolled, BrokerLimits(credit.devices_for(messages), messages, room.LEAST_BYTES))
 
 
-def write(folder: Path, authority: Authority, listener: BrokerListener, *, hosts: Sequence[str] = ()) -> None:
-    """All files. hosts: further names to put into the broker's certificate, for clients other than waycue's.
+def raise_limits(folder: Path, enrolled: int) -> BrokerLimits | None:
+    """Make room in mosquitto.conf for so many devices; None where it has that, or is not here. Raises: OSError."""
+    conf = room.raised(before := _text(folder), enrolled)
+    if conf is None:
+        return None
+    _put(folder, CONF, _noted(folder, before, conf))
+    return room.limits_in(conf)
+
+
+def write(
+    folder: Path, authority: Authority, listener: BrokerListener, *, hosts: Sequence[str] = (), enrolled: int = 0
+) -> None:
+    """All files. hosts: further names to put into the broker's certificate, for clients other than waycue's. enrolled:
+    how many devices its queues are reckoned from.
 
     raises: ConfigError for an account that does not exist or a path that Mosquitto cannot take, OSError
     """
@@ -127,7 +142,8 @@ def write(folder: Path, authority: Authority, listener: BrokerListener, *, hosts
         atomic.write_json(folder / RULES, dynsec_rules.initial(dynsec_rules.wanted({})), mode=0o600)
     authority.service("broker", hosts=hosts, server_auth=True)
     refresh(folder, authority)
-    atomic.write_bytes(folder / CONF, configuration(folder, listener).encode(), mode=0o600)
+    conf = _noted(folder, _text(folder), configuration(folder, listener, enrolled))
+    atomic.write_bytes(folder / CONF, conf, mode=0o600)
     _chown(folder, listener.user)
 
 
@@ -137,12 +153,17 @@ def refresh(folder: Path, authority: Authority) -> bool:
     now = {CA: authority.ca_pem, KEY: key.read_bytes(), CERTIFICATE: certificate.read_bytes()}
     now[CRL] = authority.crl().read_bytes()
     changed = [name for name, data in now.items() if _content(folder / name) != data]
-    owner = folder.stat()
     for name in changed:
-        atomic.write_bytes(folder / name, now[name], mode=0o600)
-        if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(folder / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        _put(folder, name, now[name])
     return bool(changed)
+
+
+def _put(folder: Path, name: str, data: bytes) -> None:
+    """A file of the folder, its owner's as the others are."""
+    owner = folder.stat()
+    atomic.write_bytes(folder / name, data, mode=0o600)
+    if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(folder / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def reload(folder: Path, command: str | None = None) -> None:
@@ -215,6 +236,28 @@ def _is_whole(rules: Path) -> bool:
         return isinstance(json.loads(rules.read_bytes()), dict)
     except (OSError, ValueError, RecursionError):
         return False
+
+
+def _text(folder: Path) -> str:
+    return (_content(folder / CONF) or b"").decode(errors="surrogateescape")
+
+
+def _noted(folder: Path, before: str, conf: str) -> bytes:
+    """The new configuration, which says what a broker that runs from the one before began with."""
+    process = _name(running(folder))
+    return room.noted(conf, process, room.limits_of(process, before)).encode(errors="surrogateescape")
+
+
+def _name(process: int | None) -> str:
+    """The number of a process and when it began: another one may get the number. "" = there is none."""
+    words = (_content(Path(f"/proc/{process}/stat")) or b"").rpartition(b")")[2].split()
+    return f"{process}-{int(words[19])}" if words else ""  # starttime, proc_pid_stat(5)
+
+
+def _open_files(process: int | None) -> int | None:
+    """The most files that a process may have open."""
+    found = re.search(rb"^Max open files +(\d+)", _content(Path(f"/proc/{process}/limits")) or b"", re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _content(path: Path) -> bytes | None:

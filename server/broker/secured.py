@@ -35,6 +35,11 @@ def secured(home: Path, certificates: Certificates, settings: BrokerSettings) ->
         tls = contexts[dynsec_rules.CONTROLLER]
         client = DynsecClient(*settings.host_port(), tls=tls, clock=certificates.clock)
     access = AccessSync(
-        certificates, client, folder=settings.files(home), reload=settings.reload or None, contexts=contexts
+        certificates,
+        client,
+        folder=settings.files(home),
+        reload=settings.reload or None,
+        contexts=contexts,
+        queued=settings.queued,
     )
     return SecuredBroker(contexts[dynsec_rules.SERVER], EnrolledDevices(certificates), certificates, access)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from shared import settings
 from shared.errors import ConfigError
@@ -26,6 +28,10 @@ class BrokerSettings:
     """Folder that `broker config` wrote, for revocations and renewed certificates. Empty = `broker` in the home."""
     reload: str = ""
     """Command that makes the broker read its certificates again. Empty = SIGHUP to the process of its pid file."""
+
+    queued: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """Messages that another broker keeps for a client, so that devices are granted no more. 0 = what `folder` says, or
+    1,000."""
 
     def host_port(self) -> tuple[str, int]:
         """Raises: ConfigError where `address` is none, or plain TCP would leave this machine."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from server import config
 from server.broker import files
+from server.database.store import has_database, open_store
+from server.identity import certificates
 from server.identity.authority import Authority
 from shared import settings
 from shared.clock import SystemClock
@@ -21,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "config",
         help="write a complete configuration for Mosquitto 2.0 or 2.1",
         description="Writes mosquitto.conf, certificates and access rules into a folder. Safe to repeat; a broker that "
-        "runs from it must be restarted then.",
+        "runs from it must be restarted then. Its queues are reckoned from how many devices are enrolled.",
     )
     write.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write into (broker.folder, or broker in the home)"
@@ -52,6 +55,19 @@ def _config(options: argparse.Namespace) -> int:
             hint="Run: apt install mosquitto, or say where it is with --plugin.",
         )
     listener = files.BrokerListener(host, port, options.user or files.own_account(), plugin.resolve())
-    files.write(folder, Authority(options.home, clock=SystemClock()), listener, hosts=options.host)
-    print(f"Wrote {folder}. Start the broker with: mosquitto -c {folder / files.CONF}")
+    enrolled = _enrolled(options.home)
+    files.write(folder, Authority(options.home, clock=SystemClock()), listener, hosts=options.host, enrolled=enrolled)
+    limits = files.look(folder, enrolled).limits
+    print(
+        f"Wrote {folder}. Start the broker with: mosquitto -c {folder / files.CONF}\n"
+        f"Its queues are reckoned for {limits.devices} devices ({enrolled} enrolled): {limits.messages} messages and "
+        f"{limits.bytes / 2**20:.0f} MiB for each. A running server raises them when more are enrolled."
+    )
     return 0
+
+
+def _enrolled(home: Path) -> int:
+    if not has_database(home):
+        return 0
+    with closing(open_store(home)) as store:
+        return certificates.count_admitted(store, now_s=SystemClock().utc_s())

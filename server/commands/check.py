@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 
 from server import config
+from server.broker import files
+from server.broker.settings import BrokerSettings
 from server.commands.opening import add_json, print_json, size
+from server.database.store import open_store
+from server.identity import certificates
 from server.maintenance.check import CheckReport, check
 from server.maintenance.check_display import CheckDisplay
 from server.maintenance.findings import HomeFinding
@@ -39,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Check, and tell."""
-    config.load(options.home)
+    loaded = config.load(options.home)
     with CheckDisplay() as display:
         try:
             report = check(options.home, SystemClock(), repair=options.repair, resume=options.resume, to=display.show)
@@ -47,11 +53,20 @@ def run(options: argparse.Namespace) -> int:
             if not options.repair:
                 print("Go on from here: waycue-server check --resume", file=sys.stderr)
             raise
+    broker = _of_broker(options.home, loaded.broker) if report.well else None
     if options.json:
-        print_json(to_dict(report))
+        print_json({**to_dict(report), "broker": broker})
     else:
-        print("\n".join(report_lines(report, repair=options.repair)))
+        print("\n".join([*([broker] if broker else []), *report_lines(report, repair=options.repair)]))
     return OK if report.well else WRONG
+
+
+def _of_broker(home: Path, settings: BrokerSettings) -> str | None:
+    """What its queues lack for the devices that are enrolled, and what to do; None where nothing."""
+    with closing(open_store(home)) as store:
+        enrolled = certificates.count_admitted(store, now_s=SystemClock().utc_s())
+    trouble = files.look(settings.files(home), enrolled, queued=settings.queued).trouble if settings.tls else None
+    return f"The broker: {trouble[0]} {trouble[1]}" if trouble else None
 
 
 def to_dict(report: CheckReport) -> dict[str, object]:

@@ -175,7 +175,7 @@ def _from_server(options: argparse.Namespace) -> tuple[Sequence[Row], LeftOut]:
         agreed=agreed,
     )
     with opened(options.home) as (store, dataset):
-        rows = ChosenRows.of(store, replace(wanted, consents=consent.read(store)), dataset.folder)
+        rows = ChosenRows.of(store, replace(wanted, consents=consent.read(store)), dataset.blobs)
     if not wanted.for_others and (note := handing_on.own_use(rows.not_agreed, len(rows))):
         print(note, file=sys.stderr)
     return rows, rows.left_out

@@ -88,7 +88,7 @@ def _propose(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
 
         def advise(row: SampleRow) -> Opinion:
-            image = pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}")
+            image = pictures.read(dataset.blobs.local(row.frame_path), of=f" of {row.sample_id}")
             said = faculty.advise(image)
             return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
 
@@ -107,7 +107,7 @@ def _shadow(options: argparse.Namespace, threads: int) -> int:
         if not version:
             raise ConfigError("The server has no champion to ask.", hint="Add one: waycue-server models add starter")
         folder = registry.bundle_folder(version)
-        shadow = Shadow(folder, dataset.folder, threads=threads)
+        shadow = Shadow(folder, dataset.blobs, threads=threads)
         counts = _asked(store, dataset, shadow.name, shadow.advise)
     return _tell(counts, {"shadow": options.shadow}, json=options.json)
 
@@ -123,7 +123,7 @@ def _challenge(options: argparse.Namespace, threads: int) -> int:
         if not champion or champion == options.challenge:
             raise ConfigError("There are not two models to ask.", hint="Name another version than the champion.")
         both = [
-            Shadow(registry.bundle_folder(name), dataset.folder, threads=threads)
+            Shadow(registry.bundle_folder(name), dataset.blobs, threads=threads)
             for name in (options.challenge, champion)
         ]
         challenge = Challenge(both[0], both[1])

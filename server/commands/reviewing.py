@@ -179,11 +179,12 @@ def _doubt(row: SampleRow) -> str:
 
 def describe_moment(row: SampleRow, dataset: Dataset) -> str:
     """A moment as text."""
+    local = dataset.blobs.local
     fields = {
-        "Picture": dataset.folder / row.frame_path,
-        "Sound": dataset.folder / row.audio_path,
-        "Clip": row.clip_path and dataset.folder / row.clip_path,
-        "Wearer's voice": row.correction_audio_path and dataset.folder / row.correction_audio_path,
+        "Picture": local(row.frame_path),
+        "Sound": local(row.audio_path),
+        "Clip": row.clip_path and local(row.clip_path),
+        "Wearer's voice": row.correction_audio_path and local(row.correction_audio_path),
         "Wearer said": shortened(row.transcript, TYPED_MOST),
         "SPOKEN": shortened(row.spoken, TYPED_MOST) if row.spoken != row.raw_output else "",
         "DOUBTED": _doubt(row),
@@ -306,7 +307,7 @@ def _together(desk: TerminalDesk, row: SampleRow) -> None:
     found = () if desk.beside else tuple(near.beside(desk.store, desk.dataset, row))
     desk.beside = tuple(other.row_id for other in found)
     lines = [f"{len(found)} near-duplicates are decided with it." if found else "Only this moment is decided."]
-    print("\n".join((*lines, *(f"  {one.sample_id}  {desk.dataset.folder / one.frame_path}" for one in found))))
+    print("\n".join((*lines, *(f"  {one.sample_id}  {desk.dataset.blobs.local(one.frame_path)}" for one in found))))
 
 
 def _difficult(desk: TerminalDesk, row: SampleRow, now_s: float) -> None:
@@ -331,7 +332,7 @@ def _play(desk: TerminalDesk, row: SampleRow) -> None:
         print("No program to play sounds was found (pw-play, paplay, aplay).")
         return
     try:
-        player.play(desk.dataset.folder / (row.correction_audio_path or row.audio_path))
+        player.play(desk.dataset.blobs.local(row.correction_audio_path or row.audio_path))
     except OSError as error:
         print(f"It could not be played: {error}.")
 
@@ -367,7 +368,7 @@ def _typed(desk: TerminalDesk, row: SampleRow, *, before: str = "") -> bool:
 
 
 def _open(desk: TerminalDesk, row: SampleRow) -> None:
-    open_picture(desk.dataset.folder / row.frame_path)
+    open_picture(desk.dataset.blobs.local(row.frame_path))
 
 
 def read_line(question: str, *, before: str = "") -> str:

@@ -176,8 +176,7 @@ def _files(dataset: Dataset, row: SampleRow) -> dict[str, dict[str, Any]]:
     out = {}
     for name in _PATHS:
         if relative := getattr(row, name):
-            path = dataset.folder / relative
-            size = path.stat().st_size if path.is_file() else None
+            path, size = dataset.blobs.local(relative), dataset.blobs.size(relative)
             out[name.removesuffix("_path")] = {"path": str(path), "size_bytes": size}
     return out
 

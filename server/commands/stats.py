@@ -52,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
         rollups.fill(store)
         summary, people = figures.summary(store, by=options.by), figures.contributors(store)
         groups = figures.groups(store)
-        light = breakdown.by_light(order.each(store, ("reviewed",)), breakdown.light_of(dataset.folder))
+        light = breakdown.by_light(order.each(store, ("reviewed",)), breakdown.light_of(dataset.blobs))
         groups |= {"by_light": light} if light else {}
         used = stats.storage(options.home)
         intake = counters.figures(store, now_s=SystemClock().utc_s())
         errors = patterns.find(order.each(store, ("reviewed",)))
         words = patterns.missing_words(order.each(store, ("pending", "rejected")))
         if options.html:
-            page = stats_page.render(summary, groups, errors, words, people, folder=dataset.folder)
+            page = stats_page.render(summary, groups, errors, words, people, blobs=dataset.blobs)
             atomic.write_bytes(options.html, page.encode())
     if options.json:
         plain = {**stats.to_dict(summary), "storage_bytes": used, "intake": asdict(intake)}

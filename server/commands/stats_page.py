@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
+from server.dataset.blobs import Blobs
 from server.evaluation import plots
 from server.review.breakdown import Contributor
 from server.review.patterns import ErrorPattern, MissingWord
@@ -76,9 +76,9 @@ def render(
     words: Sequence[MissingWord],
     people: Sequence[Contributor],
     *,
-    folder: Path,
+    blobs: Blobs,
 ) -> str:
-    """The page. folder: the dataset's, for the examples' pictures."""
+    """The page. blobs: the dataset's, for the examples' pictures."""
     sections: list[tuple[str, Sequence[Group]]] = [
         ("Over time", summary.over_time),
         ("By what should have been said", summary.by_object),
@@ -91,7 +91,7 @@ def render(
         *((title, _groups(own, title)) for title, own in sections if own),
     ]
     return _TEMPLATE.render(
-        plots=drawn, patterns=patterns, words=words, people=people, pictures=_pictures(patterns, folder)
+        plots=drawn, patterns=patterns, words=words, people=people, pictures=_pictures(patterns, blobs)
     )
 
 
@@ -107,13 +107,12 @@ def _plot(shares: Sequence[tuple[str, ReviewedShare]], title: str) -> Markup:
     return Markup(plots.intervals(rows, title=title))
 
 
-def _pictures(patterns: Sequence[ErrorPattern], folder: Path) -> dict[str, str]:
+def _pictures(patterns: Sequence[ErrorPattern], blobs: Blobs) -> dict[str, str]:
     """Sample id → its picture as base64, "" where it is missing or there are enough."""
     out: dict[str, str] = {}
     for example in (example for item in patterns for example in item.examples):
-        path = folder / example.frame_path
-        wanted = sum(map(bool, out.values())) < _MOST_PICTURES and path.is_file()
-        out[example.sample_id] = base64.b64encode(path.read_bytes()).decode() if wanted else ""
+        wanted = sum(map(bool, out.values())) < _MOST_PICTURES and blobs.size(example.frame_path) is not None
+        out[example.sample_id] = base64.b64encode(blobs.read(example.frame_path)).decode() if wanted else ""
     return out
 
 

@@ -52,13 +52,16 @@ def clusters(rows: Sequence[SampleRow], hashes: Sequence[int | None], *, within:
     return found
 
 
-def clusters_of(home: Path, rows: Sequence[SampleRow], *, within: int) -> list[int]:
-    """The same for rows of the dataset under `home`; each picture is hashed once. Raises: OSError."""
+def clusters_of(home: Path, folder: Path, rows: Sequence[SampleRow], *, within: int) -> list[int]:
+    """The same for rows of the dataset under `home`; each picture is hashed once. folder: where their files lie.
+
+    raises: OSError
+    """
     file = derived.folder(home) / FILE
     kept = _kept(file)
     new = {row.frame_path for row in rows} - kept.keys()
     for path in sorted(new):
-        image, _ = pictures.load(home / "dataset" / path)
+        image, _ = pictures.load(folder / path)
         kept[path] = None if image is None else dhash(image)
     if new:
         atomic.make_dirs(file.parent)

@@ -39,8 +39,10 @@ class BatchPort(Protocol):
     """What is used of the transaction that a wish is carried out in."""
 
     connection: Connection
+    places: set[str]
+    """Of blobs that came or went, to be settled."""
     touched: set[Path]
-    """Folders of which files came or went, to be synced."""
+    """Other folders out of which files went, to be synced."""
 
     def note(self, lines: list[dict[str, Any]]) -> None:
         """Add lines to records.jsonl."""
@@ -88,6 +90,7 @@ class Erasures:
         """Erase what a wish covers that is noted already. Returns the ids of what is gone or must never come."""
         self.begun = True
         applied = apply(self._batch.connection, self._dataset, self._home, wish)
+        self._batch.places |= applied.places
         self._batch.touched |= applied.folders
         self.erased |= applied.found
         self._batch.recompose(applied.to_compose, undecided=applied.corrections)
@@ -128,7 +131,7 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     dataset.blank(dataset.records, names, lambda line: _blank_fact(line, wish.device, names))
     _delete_rows(connection, keys, moments)
     unused = paths - still_used(connection, paths, but={name for _, name in corrected})
-    gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
+    places, gone = dataset.blobs.remove(sorted(unused)), _put_aside(connection, home, keys)
     for path in gone:
         path.unlink(missing_ok=True)
     if keys:
@@ -143,7 +146,7 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
         logger.info("Erased as the wearer of %s wanted: %s", wish.device, ", ".join(sorted(names)))
     folders = frozenset(path.parent for path in gone if path.parent.exists())
     ids = frozenset({*names, *wish.record_ids})
-    return Applied(ids, tuple(sorted(corrected)), frozenset(corrections), folders, found=bool(keys))
+    return Applied(ids, tuple(sorted(corrected)), frozenset(corrections), places, folders, found=bool(keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +159,10 @@ class Applied:
     """Chunks that lost a correction."""
     corrections: frozenset[str]
     """Ids of the corrections that went."""
+    places: frozenset[str]
+    """Out of which blobs were deleted: until they are settled, a power cut brings these back."""
     folders: frozenset[Path]
-    """Out of which files were deleted: until they are synced, a power cut brings the files back."""
+    """Out of which other files were deleted, the same."""
     found: bool
     """Anything of it was here."""
 

@@ -19,6 +19,7 @@ Rules that it keeps:
 5. Readers keep fields that they do not know.
 
 Only `server.dataset.row_log` appends here for samples that have a database; this module needs no database to be read.
+Whoever reads or writes a payload file does so through `Dataset.blobs` (server.dataset.blobs).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from typing import Any
 
 import msgspec
 
+from server.dataset.blobs import PLACES, Blobs, FolderBlobs
 from server.dataset.line_index import LineIndex
 from server.dataset.sample_row import SampleRow, fold, from_dict, number_in
 from shared import atomic, file_lock, topics
@@ -51,10 +53,14 @@ FOLDERS = {
 
 
 class Dataset:
-    """The folder. Reading needs nothing else; appending is serialised between processes by a lock file."""
+    """The folder. Reading needs nothing else; appending is serialised between processes by a lock file.
 
-    def __init__(self, folder: Path) -> None:
+    blobs: where its payload files lie; None = in the folder
+    """
+
+    def __init__(self, folder: Path, blobs: Blobs | None = None) -> None:
         self.folder = folder
+        self.blobs: Blobs = blobs or FolderBlobs(folder)
         self.log = folder / LOG_NAME
         self.records = folder / RECORDS_NAME
         self._named: set[Path] = set()
@@ -62,7 +68,7 @@ class Dataset:
 
     def create(self) -> None:
         """Make the folders; does nothing where they exist."""
-        for name in ("frames", "audio", "clips"):
+        for name in PLACES:
             atomic.make_dirs(self.folder / name)
 
     def rows(self) -> list[SampleRow]:
@@ -103,26 +109,6 @@ class Dataset:
         if not topics.SHA256.match(sha256):
             raise DatasetError(f"{sha256!r:.70} is not a SHA-256.")
         return f"{folder}/{sha256}{suffix}"
-
-    def has(self, kind: str, sha256: str) -> bool:
-        """Whether a file with these bytes is in its place."""
-        return (self.folder / self.path_of(kind, sha256)).exists()
-
-    def take(self, kind: str, sha256: str, *, source: Path) -> str:
-        """Move a synced file, whose hash was checked, to its place; returns the path relative to the folder. The
-        caller makes the move durable: it syncs that path's parent, once for many files.
-
-        A file that is already there holds the same bytes, so replacing it changes nothing.
-        raises: OSError; FileNotFoundError where it is in neither place
-        """
-        relative = self.path_of(kind, sha256)
-        target = self.folder / relative
-        try:
-            os.replace(source, target)
-        except FileNotFoundError:
-            if not target.exists():  # a crash may have moved it before the database heard of it
-                raise
-        return relative
 
     @contextmanager
     def appending(self) -> Iterator[None]:

@@ -37,6 +37,7 @@ from server.database import store as db
 from server.database import upserting
 from server.database.store import Store
 from server.dataset import help_calls, lookup, objections, record_log, row_log, wishes
+from server.dataset.blobs import place_of
 from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction, plainly
 from server.dataset.choices import HeardChoice, to_list
 from server.dataset.compose import compose
@@ -63,7 +64,8 @@ class UnheardCorrection:
 
     device: str
     record: CorrectionRecord
-    wav: Path
+    sound: Callable[[], bytes]
+    """Raises: FileNotFoundError where it was erased meanwhile, or is lost."""
 
 
 class Merge:
@@ -183,8 +185,10 @@ class Merge:
         query = select(r.c.device, r.c.body, p.c.path).join(p, join).where(r.c.transcript.is_(None))
         with self._store.reading() as connection:
             rows = connection.execute(query.order_by(r.c.received_at)).all()
-        folder = self._dataset.folder
-        return [UnheardCorrection(own, strict.read(CorrectionRecord, body), folder / path) for own, body, path in rows]
+        read = self._dataset.blobs.read
+        return [
+            UnheardCorrection(own, strict.read(CorrectionRecord, body), partial(read, path)) for own, body, path in rows
+        ]
 
     @staticmethod
     @contextmanager
@@ -214,7 +218,8 @@ class Merge:
                 self._words_left = not self._store.wipe()
 
     def _sync(self, batch: _Batch) -> None:
-        work = [partial(atomic.fsync_dir, folder) for folder in batch.touched]
+        work = [partial(self._dataset.blobs.settle, place) for place in batch.places]
+        work += [partial(atomic.fsync_dir, folder) for folder in batch.touched]
         work += [partial(self._dataset.sync_log, log) for log in batch.appended]
         for done in [self._syncing.submit(sync) for sync in work]:
             done.result()
@@ -228,8 +233,10 @@ class _Batch:
         self, connection: Connection, store: Store, dataset: Dataset, now_s: float, step: Step, split_by: SplitBy
     ) -> None:
         self.connection = connection
+        self.places: set[str] = set()
+        """Places of blobs that came or went, to be settled."""
         self.touched: set[Path] = set()
-        """Folders that files were moved into, to be synced."""
+        """Other folders out of which files went, to be synced."""
         self.appended: set[Path] = set()
         """Logs, the same."""
         self.sizes: dict[str, int] = {}
@@ -383,11 +390,12 @@ class _Batch:
         reason = self._objection(came) or (None if came.looks_right else objections.wrong_content(part.kind, came.path))
         if reason is not None:
             return self._refused(came, reason)
+        name = self._dataset.path_of(part.kind, part.sha256)
         try:
-            relative = self._dataset.take(part.kind, part.sha256, source=came.path)
+            self._dataset.blobs.adopt(name, came.path)
         except FileNotFoundError:
             return Merged("gone")
-        self.touched.add((self._dataset.folder / relative).parent)
+        self.places.add(place_of(name))
         self._step("merge:file_moved")
         if part.kind in self._known.parts[came.key]:
             return Merged("merged", new=False)
@@ -397,7 +405,7 @@ class _Batch:
             "kind": part.kind,
             "sha256": part.sha256,
             "size_bytes": part.size_bytes,
-            "path": relative,
+            "path": name,
             "received_at": self._now_s,
         }
         self._known.add_part(row)
@@ -421,7 +429,7 @@ class _Batch:
         """Put a file aside. No bytes, no contradiction: of a sealed file that another process merged in that moment
         only its seal is known."""
         part, there = came.part, came.path.exists()
-        if not there and not self._dataset.has(part.kind, part.sha256):
+        if not there and self._dataset.blobs.size(self._dataset.path_of(part.kind, part.sha256)) is None:
             return Merged("gone")
         kept = self._set_aside(came) if there else ""
         self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)

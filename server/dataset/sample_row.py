@@ -165,6 +165,11 @@ def from_dict(value: Any, *, where: str = "a row") -> SampleRow:
         raise DatasetError(f"{where}: {error}") from None
 
 
+def files_of(row: SampleRow) -> tuple[str, ...]:
+    """Names of its blobs."""
+    return tuple(filter(None, (row.frame_path, row.audio_path, row.clip_path, row.correction_audio_path)))
+
+
 def version_of(row: SampleRow) -> int:
     """The n of {sample_id}#{n}; 1 for a row that some other tool named."""
     return number_in(row.row_id)

@@ -135,7 +135,7 @@ def guess_all(
     """
     changed = 0
     for seen in rows:
-        picture = dataset.folder / seen.frame_path
+        picture = dataset.blobs.local(seen.frame_path)
         if not seen.frame_path or not picture.is_file():
             continue
         truth = seen.ground_truth if seen.reviewed else ""

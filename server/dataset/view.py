@@ -151,7 +151,7 @@ def _write_beside(dataset: Dataset) -> Counter[str]:
     confirmed = (
         row
         for row in dataset.newest()
-        if row.reviewed and may_teach(row.ground_truth) and (dataset.folder / row.frame_path).is_file()
+        if row.reviewed and may_teach(row.ground_truth) and dataset.blobs.size(row.frame_path) is not None
     )
     first = list(islice(confirmed, _AT_ONCE))
     if not first:

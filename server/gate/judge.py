@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from exporters.onnx.bundle import Label
 from server.dataset import material
+from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
 from server.evaluation import rendered
@@ -100,7 +101,8 @@ class Bench:
 
     @property
     def dataset(self) -> Path:
-        return self.registry.home / "dataset"
+        """Where the files of its rows lie."""
+        return Dataset(self.registry.home / "dataset").blobs.gathered(())
 
     def answers(self, folder: Path, chosen: Sequence[evaluate.Case]) -> list[evaluate.Answer]:
         """Of a bundle that is judged again as champion: kept."""

@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
 from server.database import store as db
 from server.database.store import Store
@@ -211,6 +211,12 @@ def is_asked_by(held: Issued, key: PublicKey, asked: Renew) -> bool:
 def key_of(held: Issued) -> object:
     """The public key that it is for."""
     return x509.load_pem_x509_certificate(held.pem.encode()).public_key()
+
+
+def count_admitted(store: Store, *, now_s: float) -> int:
+    """How many devices may come in."""
+    with store.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(_admitted(now_s).subquery())) or 0
 
 
 def _admitted(now_s: float) -> Select[tuple[str]]:

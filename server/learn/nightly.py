@@ -328,7 +328,7 @@ def _new_and_older(job: _Job, teaching: Sequence[SampleRow], plan: examples.View
     """Views of the rows that are new since the night that this one goes on from, all of a night from the base, and of
     the others: of each of these as many as a whole night takes, whose features are kept."""
     course, replays = job.course, bool(job.base.known)
-    clusters = alike.clusters_of(job.home, teaching, within=course.recipe.alike_bits)
+    clusters = alike.clusters_of(job.home, job.rows.view.folder, teaching, within=course.recipe.alike_bits)
     known = [course.known(row) for row in teaching]
     if all(known):  # what is new is all held back
         known = [False] * len(teaching)

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.dataset import material
+from server.dataset.blobs import Blobs
 from server.dataset.folder import Dataset
-from server.dataset.sample_row import SampleRow
+from server.dataset.sample_row import SampleRow, files_of
 from server.learn.settings import LearnSettings
 from server.releases.registry import Registry
 from server.review import proposals
@@ -34,9 +35,9 @@ AT_ONCE = 16
 class Shadow:
     """One version. Raises: BundleError where it cannot be loaded."""
 
-    def __init__(self, folder: Path, dataset: Path, *, threads: int) -> None:
+    def __init__(self, folder: Path, blobs: Blobs, *, threads: int) -> None:
         self._model = GuidanceModel.load(folder, threads=threads, allow=bundle.FOR_JUDGING)
-        self._dataset = dataset
+        self._blobs = blobs
         manifest = self._model.manifest
         self.version = manifest.version
         self.name = f"shadow {manifest.version}"
@@ -51,9 +52,10 @@ class Shadow:
 
     def advise(self, row: SampleRow) -> Opinion:
         """What it would have said. Raises: DatasetError where the picture cannot be read."""
-        image = material.picture(self._dataset, row)
-        earlier = material.before(self._dataset, row) if self._senses.before else None
-        sound = material.sound(self._dataset, row) if self._senses.sound else None
+        folder = self._blobs.gathered(files_of(row))
+        image = material.picture(folder, row)
+        earlier = material.before(folder, row) if self._senses.before else None
+        sound = material.sound(folder, row) if self._senses.sound else None
         before = None if earlier is None else self._model.look(earlier)
         seen = self._model.look(image, sound, before=before)
         said = self._model.word(seen)
@@ -94,7 +96,7 @@ def after_night(home: Path, settings: LearnSettings, *, progress: Callable[[str]
             return None
         dataset = Dataset(home / "dataset")
         try:
-            both = [Shadow(registry.bundle_folder(name), dataset.folder, threads=settings.threads) for name in pair]
+            both = [Shadow(registry.bundle_folder(name), dataset.blobs, threads=settings.threads) for name in pair]
         except BundleError as error:
             progress(f"Two models are not asked about what waits: {error}")
             return None

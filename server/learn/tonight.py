@@ -26,7 +26,7 @@ from server.consent.terms import wearer_of
 from server.dataset import material
 from server.dataset.folder import Dataset
 from server.dataset.packed_rows import PackedRows
-from server.dataset.sample_row import SampleRow
+from server.dataset.sample_row import SampleRow, files_of
 from server.dataset.teaching import judging_rows, training_rows, whole
 from server.gate.judge import senses_of
 from server.learn import examples, lineage, verdict
@@ -84,7 +84,7 @@ def view_of(
 ) -> DatasetView:
     """blurred: as `learn.blurred` says; allowed: whether a wearer agreed to a row's use (server.consent.terms)"""
     if not dataset.log.exists():
-        return DatasetView(dataset.folder, dataset.version(), PackedRows())
+        return DatasetView(dataset.blobs.gathered(()), dataset.version(), PackedRows())
     pictures, worn = set[str](), dict[str, tuple[float, str]]()
 
     def of_use() -> Iterator[SampleRow]:
@@ -98,7 +98,8 @@ def view_of(
     with dataset.still():
         rows = PackedRows(of_use())
         worn_by = {device: wearer for device, (_, wearer) in worn.items()}
-        return DatasetView(dataset.folder, dataset.version(), rows, frozenset(pictures), worn_by)
+        folder = dataset.blobs.gathered(name for row in rows for name in files_of(row))
+        return DatasetView(folder, dataset.version(), rows, frozenset(pictures), worn_by)
 
 
 def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str | None:

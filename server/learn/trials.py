@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from server.dataset import alike, derived, feature_cache
+from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import meaning
 from server.gate.judge import senses_of
@@ -75,14 +76,15 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
     base = bases.load_base(trial.settings, trial.home, progress)
     most = round(trial.settings.features_gb * 1e9)
     cache = cache_of(base, trial.home / feature_cache.FOLDER, most_bytes=most, progress=progress)
-    recipe, layout, folder = trial.recipe(base, cache.capacity), Layout.of(base), trial.home / "dataset"
+    recipe, layout = trial.recipe(base, cache.capacity), Layout.of(base)
+    folder = Dataset(trial.home / "dataset").blobs.gathered(())
     work = place(trial.home) / key_of(trial, base, recipe)
     known = _read(work / FILE)
     if known is not None:
         return known
     most_views = recipe.draws(replay=bool(base.known))
     plan = examples.ViewPlan(recipe.variations, recipe.seed, senses=senses_of(base), most=most_views)
-    clusters = alike.clusters_of(trial.home, trial.teaching, within=recipe.alike_bits)
+    clusters = alike.clusters_of(trial.home, folder, trial.teaching, within=recipe.alike_bits)
     fresh = examples.examples(folder, trial.teaching, layout, replace(plan, clusters=clusters))
     frames = bases.replay(base, layout, recipe, progress, cache=replayed.folder(trial.home))
     around = lora.Surroundings(cache, None, trial.settings.hours_most * 3600, trial.clock)

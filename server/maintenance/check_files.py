@@ -16,10 +16,11 @@ from sqlalchemy import delete, select
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import record_log, row_log
+from server.dataset.blobs import PLACES
 from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.sample_row import SampleRow, next_version
 from server.maintenance import check_logs
-from server.maintenance.findings import HomeFinding, set_aside
+from server.maintenance.findings import HomeFinding, set_blob_aside
 from server.maintenance.progress import EVERY, CheckPart, Told, nobody
 from shared import atomic
 from shared.clock import Clock
@@ -101,7 +102,7 @@ class FileCheck:
 
     def __init__(self, store: Store, dataset: Dataset, home: Path, clock: Clock, *, repair: bool) -> None:
         self._store, self._dataset, self._home, self._clock = store, dataset, home, clock
-        self._repair = repair
+        self._blobs, self._repair = dataset.blobs, repair
 
     def look(self, seen: SeenFiles, to: Told = nobody) -> Iterator[SeenFiles]:
         """Read the files behind `seen`, which grows; yielded again and again, for the caller to remember. The last one
@@ -127,8 +128,8 @@ class FileCheck:
         if not check_logs.is_payload(path):
             return "path unusable"
         try:
-            digest = atomic.sha256_file(self._dataset.folder / path)
-            seen.bytes += (self._dataset.folder / path).stat().st_size
+            digest = atomic.sha256_file(self._blobs.local(path))
+            seen.bytes += self._blobs.size(path) or 0
         except FileNotFoundError:
             # A wearer may have had it erased since the list was made.
             return "file missing" if self._repair or self._is_wanted(path, users) else ""
@@ -148,8 +149,8 @@ class FileCheck:
         finding = HomeFinding(problem, path, f"needed by {', '.join(users)}", lost=True)
         if not self._repair:
             return finding
-        if check_logs.is_payload(path) and (self._dataset.folder / path).exists():
-            set_aside(self._home, self._dataset.folder / path)
+        if check_logs.is_payload(path) and self._blobs.size(path) is not None:
+            set_blob_aside(self._home, self._blobs, path)
         self._give_up(path, wanted.users(path))
         return replace(finding, done="given up: its moment no longer teaches, and the server takes these bytes again")
 
@@ -170,28 +171,25 @@ class FileCheck:
                     row_log.insert_row(connection, after, now_s=self._clock.utc_s())
         row_log.flush(self._store, self._dataset, now_s=self._clock.utc_s())
 
-    def _orphans(self, wanted: _Wanted) -> Iterator[Path]:
+    def _orphans(self, wanted: _Wanted) -> Iterator[str]:
         unfinished = check_logs.announced(self._home / "incoming")
-        for folder in sorted({name for name, _ in FOLDERS.values()}):
-            for path in sorted((self._dataset.folder / folder).glob("*")):
-                is_used = wanted.has(f"{folder}/{path.name}") or path.stem in unfinished
-                if not is_used and not self._young(path):
-                    yield path
+        for place in PLACES:
+            for name, changed_at_s in sorted((entry.name, entry.changed_at_s) for entry in self._blobs.listed(place)):
+                is_used = wanted.has(name) or Path(name).stem in unfinished
+                if not is_used and not self._young(name, changed_at_s):
+                    yield name
 
-    def _young(self, path: Path) -> bool:
+    def _young(self, name: str, changed_at_s: float) -> bool:
         """Whether a running server may be merging it, or has just deleted it."""
-        try:
-            return not self._repair and self._clock.utc_s() - path.stat().st_mtime < YOUNG_S
-        except FileNotFoundError:
-            return True
+        if self._repair:
+            return False
+        return self._clock.utc_s() - changed_at_s < YOUNG_S or self._blobs.size(name) is None
 
-    def _orphan(self, path: Path) -> HomeFinding:
-        finding = HomeFinding(
-            "file of nobody", str(path.relative_to(self._dataset.folder)), "no record and no moment has it"
-        )
+    def _orphan(self, name: str) -> HomeFinding:
+        finding = HomeFinding("file of nobody", name, "no record and no moment has it")
         if not self._repair:
             return finding
-        return replace(finding, done=f"put into {set_aside(self._home, path)}")
+        return replace(finding, done=f"put into {set_blob_aside(self._home, self._blobs, name)}")
 
 
 def without(row: SampleRow, path: str) -> SampleRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.dataset.blobs import Blobs
 from shared import atomic
 
 FOLDER = "quarantine"
@@ -33,9 +34,21 @@ class HomeFinding:
 
 def set_aside(home: Path, path: Path) -> str:
     """Move a file into quarantine, beside what lies there; its path inside the home."""
-    number, name = 0, path.name
-    while (home / FOLDER / name).exists():
-        number += 1
-        name = f"{path.name}.{number}"
+    name = _free(home, path.name)
     atomic.move(path, home / FOLDER / name)
     return f"{FOLDER}/{name}"
+
+
+def set_blob_aside(home: Path, blobs: Blobs, name: str) -> str:
+    """The same with a payload file of the dataset."""
+    free = _free(home, Path(name).name)
+    blobs.withdraw(name, home / FOLDER / free)
+    return f"{FOLDER}/{free}"
+
+
+def _free(home: Path, wanted: str) -> str:
+    number, name = 0, wanted
+    while (home / FOLDER / name).exists():
+        number += 1
+        name = f"{wanted}.{number}"
+    return name

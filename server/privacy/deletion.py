@@ -27,14 +27,14 @@ from server.consent.tables import deletions
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import derived, erasing, feature_cache, help_calls, record_log, row_log, view, wishes
+from server.dataset import blobs, derived, erasing, feature_cache, help_calls, record_log, row_log, view, wishes
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.privacy import exports, leftovers, models, plans
 from server.privacy import proof as proofs
 from server.privacy.plans import DeletionKind, DeletionPlan
 from server.privacy.proof import Proof
-from shared import atomic, file_lock
+from shared import file_lock
 from shared.clock import Clock
 from shared.errors import Refused
 
@@ -163,10 +163,7 @@ def _replaced(port: DeletionPort, plan: DeletionPlan) -> None:
     with port.dataset.still(), port.store.reading() as connection:
         gone = set(plan.files) - erasing.still_used(connection, set(plan.files), but=())
         view.remove(port.dataset)
-        for path in sorted(gone):
-            (port.dataset.folder / path).unlink(missing_ok=True)
-        for folder in {(port.dataset.folder / path).parent for path in gone}:
-            atomic.fsync_dir(folder)
+        blobs.drop(port.dataset.blobs, sorted(gone))
     derived.forget(port.home)
 
 

@@ -106,7 +106,7 @@ def forget_names(connection: Connection, plan: DeletionPlan) -> None:
 
 def still_there(dataset: Dataset, plan: DeletionPlan) -> frozenset[str]:
     """Files of the plan that other moments have, too."""
-    return frozenset(path for path in plan.files if (dataset.folder / path).exists())
+    return frozenset(path for path in plan.files if dataset.blobs.size(path) is not None)
 
 
 def found(store: Store, dataset: Dataset, plan: DeletionPlan) -> list[str]:

@@ -24,7 +24,7 @@ from server.privacy.blurring import PeopleFinder
 from server.privacy.deletion import DeletionPort
 from server.privacy.plans import DeletionKind, DeletionPlan
 from server.privacy.proof import Proof
-from shared import atomic, hidden, veil
+from shared import hidden, veil
 from shared.errors import Refused
 from shared.jpeg import encode_jpeg
 
@@ -71,11 +71,11 @@ def blur(
 
 def _made(port: DeletionPort, row: SampleRow, finder: PeopleFinder | None) -> _Made:
     """finder: None = all of it is hidden"""
-    folder = port.dataset.folder
-    image = pictures.read(folder / row.frame_path, of=f" of sample {row.sample_id}")
+    local = port.dataset.blobs.local
+    image = pictures.read(local(row.frame_path), of=f" of sample {row.sample_id}")
     found = {"frame": _hidden_picture(image, finder)}
     if row.clip_path:
-        clip = blurring.hidden_clip(folder / row.clip_path, finder)
+        clip = blurring.hidden_clip(local(row.clip_path), finder)
         found["clip"] = clip.data, clip.count
     paths = {kind: _written(port, kind, data) for kind, (data, count) in found.items() if count}
     if not paths:
@@ -99,7 +99,7 @@ def _before(row: SampleRow) -> int:
 
 def _written(port: DeletionPort, kind: str, data: bytes) -> str:
     path = port.dataset.path_of(kind, hashlib.sha256(data).hexdigest())
-    atomic.write_bytes(port.dataset.folder / path, data)
+    port.dataset.blobs.put(path, data)
     return path
 
 
@@ -130,5 +130,5 @@ def _move_parts(port: DeletionPort, connection: Connection, row: SampleRow, made
     table = db.parts
     for kind, path in made.paths.items():
         own = table.c.device == row.device, table.c.record_id == row.sample_id, table.c.kind == kind
-        size = (port.dataset.folder / path).stat().st_size
+        size = port.dataset.blobs.size(path)
         connection.execute(update(table).where(*own).values(path=path, size_bytes=size))

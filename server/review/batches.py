@@ -87,6 +87,6 @@ def _alike(dataset: Dataset, other: SampleRow, own: Descriptor) -> bool:
 
 def _descriptor(dataset: Dataset, row: SampleRow) -> Descriptor | None:
     try:
-        return selection.descriptor_of(pictures.read(dataset.folder / row.frame_path))
+        return selection.descriptor_of(pictures.read(dataset.blobs.local(row.frame_path)))
     except (DatasetError, OSError):
         return None

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from server.dataset import pictures
+from server.dataset.blobs import Blobs
 from server.dataset.judged import UNKNOWN as UNKNOWN
 from server.dataset.judged import field_of as field_of
 from server.dataset.sample_row import SampleRow
@@ -82,8 +82,8 @@ def _light_group(name: str, judged: Counter[tuple[str, bool]], right: Counter[tu
     return Group(name, everything, ReviewedShare(right[audit], judged[audit]))
 
 
-def light_of(folder: Path) -> Key:
-    """The light of a row: its field, else as bright as its picture is. Each picture is read once. folder: the
+def light_of(blobs: Blobs) -> Key:
+    """The light of a row: its field, else as bright as its picture is. Each picture is read once. blobs: the
     dataset's."""
     known: dict[str, str] = {}
 
@@ -93,7 +93,7 @@ def light_of(folder: Path) -> Key:
             return told
         if row.frame_path not in known:
             try:
-                known[row.frame_path] = light_in(float(np.mean(pictures.read(folder / row.frame_path, of=""))))
+                known[row.frame_path] = light_in(float(np.mean(pictures.read(blobs.local(row.frame_path), of=""))))
             except (DatasetError, OSError):
                 known[row.frame_path] = UNKNOWN
         return known[row.frame_path]

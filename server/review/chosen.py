@@ -15,6 +15,7 @@ from exporters.datasets.rows import LeftOut, Row
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset import sample_row
+from server.dataset.blobs import Blobs
 from server.dataset.row_log import in_batches
 from server.review import export, order, stats
 from server.review.export import Wanted
@@ -36,16 +37,16 @@ class _Named:
 class ChosenRows(Sequence[Row]):
     """A sequence that reads its rows from the database, some at a time, whenever it is gone through."""
 
-    def __init__(self, home: Path, moments: Sequence[tuple[str, str]], wanted: Wanted, folder: Path) -> None:
-        """moments: (row id, name), in order. folder: the dataset's"""
-        self._home, self._moments, self._wanted, self._folder = home, moments, wanted, folder
+    def __init__(self, home: Path, moments: Sequence[tuple[str, str]], wanted: Wanted, blobs: Blobs) -> None:
+        """moments: (row id, name), in order. blobs: the dataset's"""
+        self._home, self._moments, self._wanted, self._blobs = home, moments, wanted, blobs
         self._fields: tuple[str, ...] = ()
         self.left_out = LeftOut()
         self.not_agreed = 0
         """How many may not be handed on."""
 
     @classmethod
-    def of(cls, store: Store, wanted: Wanted, folder: Path) -> ChosenRows:
+    def of(cls, store: Store, wanted: Wanted, blobs: Blobs) -> ChosenRows:
         """By walk and number, as `export.choose` has them. Raises: DatasetError."""
         left_out, fields, not_agreed = LeftOut(), dict[str, None](), 0
         everyone: list[_Named] = []
@@ -60,7 +61,7 @@ class ChosenRows(Sequence[Row]):
                 continue
             leaving.append(own)
             not_agreed += not export.may_leave(row, wanted.agreed)
-            fields |= dict.fromkeys(export.made(row, "", wanted.silence, folder).fields)
+            fields |= dict.fromkeys(export.fields_of(row))
         names = export.names_of(everyone)
         leaving.sort(key=lambda own: names[own.sample_id])
         kept = leaving
@@ -68,7 +69,7 @@ class ChosenRows(Sequence[Row]):
             kept = export.draw(leaving, wanted.per_object, kind=lambda own: own.thing, name=lambda own: own.sample_id)
         if len(kept) < len(leaving):
             left_out[f"more than {wanted.per_object} of one object"] = len(leaving) - len(kept)
-        rows = cls(store.home, [(own.row_id, names[own.sample_id]) for own in kept], wanted, folder)
+        rows = cls(store.home, [(own.row_id, names[own.sample_id]) for own in kept], wanted, blobs)
         rows._fields, rows.left_out, rows.not_agreed = tuple(sorted(fields)), left_out, not_agreed
         return rows
 
@@ -105,7 +106,7 @@ class ChosenRows(Sequence[Row]):
                     chosen = sample_row.from_dict(bodies[row_id], where=row_id)
                     if chosen.erased:  # since it was chosen
                         continue
-                    row = export.made(chosen, name, self._wanted.silence, self._folder)
+                    row = export.made(chosen, name, self._wanted.silence, self._blobs)
                     yield replace(row, fields={field: row.fields.get(field, "") for field in self._fields})
         finally:
             store.close()

@@ -7,12 +7,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 from exporters.datasets.rows import LeftOut, Row, evened
 from server.consent.terms import Consents, LeavesFor, wearer_of
 from server.dataset import sample_row
+from server.dataset.blobs import Blobs
 from server.dataset.sample_row import SampleRow, Split
 from server.dataset.teaching import may_teach
 from server.review import collected, decisions, stats
@@ -44,8 +44,8 @@ class Wanted:
     """What the wearers said themselves; it counts before `agreed` and before what a single moment says."""
 
 
-def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[list[Row], LeftOut]:
-    """Rows for the writers, by walk and number, and why others were left out. folder: the dataset's."""
+def choose(rows: Sequence[SampleRow], wanted: Wanted, blobs: Blobs) -> tuple[list[Row], LeftOut]:
+    """Rows for the writers, by walk and number, and why others were left out. blobs: the dataset's."""
     names = names_of(rows)
     left_out, chosen = LeftOut(), []
     for row in sorted(rows, key=lambda row: names[row.sample_id]):
@@ -61,7 +61,7 @@ def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[lis
         if len(kept) < len(chosen):
             left_out[f"more than {wanted.per_object} of one object"] = len(chosen) - len(kept)
         chosen = kept
-    return evened([made(row, names[row.sample_id], wanted.silence, folder) for row in chosen]), left_out
+    return evened([made(row, names[row.sample_id], wanted.silence, blobs) for row in chosen]), left_out
 
 
 def may_leave(row: SampleRow, agreed: frozenset[str]) -> bool:
@@ -159,24 +159,24 @@ def draw(
     return [item for item in items if name(item) in kept]
 
 
-def made(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
-    """A row for the writers."""
+def made(row: SampleRow, name: str, silence: str, blobs: Blobs) -> Row:
+    """A row for the writers. blobs: the dataset's"""
     return Row(
         name=name,
         text=text_of(row) or silence,
-        frame=folder / row.frame_path,
-        audio=folder / row.audio_path,
-        clip=folder / row.clip_path if row.clip_path else None,
+        frame=blobs.local(row.frame_path),
+        audio=blobs.local(row.audio_path),
+        clip=blobs.local(row.clip_path) if row.clip_path else None,
         raw=row.raw_output,
         context=row.context,
-        fields=_fields(row),
+        fields=fields_of(row),
         split=_split(row),
         duration_s=row.duration_s,
         sample=collected.sample_of(row, row.ground_truth or silence if row.reviewed else None),
     )
 
 
-def _fields(row: SampleRow) -> dict[str, str]:
+def fields_of(row: SampleRow) -> dict[str, str]:
     """Text as it is, what has another type as JSON in one field: a column of a table has one type."""
     texts = {"context": row.context, "consent": row.consent}
     extra = sample_row.foreign_fields(row.extra)

@@ -73,7 +73,7 @@ def hashed(store: Store, dataset: Dataset, sample_id: str) -> None:
         row = row_log.current(connection, sample_id) if look is None else None
     if row is None:
         return
-    image, _ = pictures.load(dataset.folder / row.frame_path)
+    image, _ = pictures.load(dataset.blobs.local(row.frame_path))
     if image is not None:
         with store.writing() as connection:
             sought.keep_looks(connection, {sample_id: alike.dhash(image)})

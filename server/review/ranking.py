@@ -135,7 +135,7 @@ class Ranking:
 
     def _read(self, row: SampleRow) -> Descriptor | None:
         try:
-            image = pictures.read(self._dataset.folder / row.frame_path)
+            image = pictures.read(self._dataset.blobs.local(row.frame_path))
         except (DatasetError, OSError):
             return None
         self._looks[row.frame_path] = alike.dhash(image)

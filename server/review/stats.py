@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from server.database.sqlite import DATABASE_NAME
+from server.dataset import blobs
+from server.dataset.folder import Dataset
 from server.dataset.judged import NO_OBJECT as NO_OBJECT
 from server.dataset.judged import SILENCE as SILENCE
 from server.dataset.judged import in_audit as in_audit
@@ -196,12 +198,13 @@ def share_to_dict(share: ReviewedShare) -> dict[str, Any]:
 
 
 def storage(home: Path) -> dict[str, int]:
-    """Bytes used below a server's home, by part. Raises: OSError."""
-    parts = {"frames": "dataset/frames", "audio": "dataset/audio", "clips": "dataset/clips", "models": "models"}
-    used = {name: size_of(home / folder) for name, folder in parts.items()}
+    """Bytes used by a server's home, by part. Raises: OSError."""
+    dataset = Dataset(home / "dataset")
+    used = {place: blobs.used(dataset.blobs, place) for place in ("frames", "audio", "clips")}
+    used["models"] = size_of(home / "models")
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    log = home / "dataset" / "metadata.jsonl"
-    return {**used, "metadata": log.stat().st_size if log.exists() else 0, "database": database}
+    metadata = dataset.log.stat().st_size if dataset.log.exists() else 0
+    return {**used, "metadata": metadata, "database": database}
 
 
 def size_of(folder: Path) -> int:

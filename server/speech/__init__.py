@@ -90,7 +90,7 @@ def _of_device(waiting: UnheardCorrection) -> Proposed | None:
 def _listened(
     transcriber: Transcriber | ApartTranscriber, waiting: UnheardCorrection, known: Known, language: Language | None
 ) -> Proposed:
-    about, wav = known.about, waiting.wav.read_bytes()
+    about, wav = known.about, waiting.sound()
     try:
         if isinstance(transcriber, ApartTranscriber):
             answer = transcriber.ask(wav, known.sight)

@@ -38,8 +38,9 @@ class Knowing:
         if row is None or row.device != waiting.device:
             return Known(about)
         bundle = self._champion()
-        frame = self._dataset.folder / row.frame_path
-        sight = SightQuestion(str(frame), str(bundle)) if bundle is not None and row.frame_path else None
+        sight = None
+        if bundle is not None and row.frame_path:
+            sight = SightQuestion(str(self._dataset.blobs.local(row.frame_path)), str(bundle))
         return Known(replace(about, seen=with_teacher(about.seen, row)), sight)
 
     def _row(self, sample_id: str) -> SampleRow | None:

@@ -96,7 +96,7 @@ def create_app(
     review_desk = PageDesk(store, dataset, reviews, pages, clock)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(review_api.router(store, dataset, reviews, clock))
-    app.include_router(media.router(dataset.folder))
+    app.include_router(media.router(dataset.blobs))
     app.include_router(moments_page.router(review_desk))  # before /moments/{id}
     app.include_router(page.router(review_desk, models))
     app.include_router(deeds.router(review_desk))

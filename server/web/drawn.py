@@ -7,9 +7,9 @@ thing was found: a person compares it with what they see.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from server.dataset import pictures, wording
+from server.dataset.blobs import Blobs
 from shared import vocabulary
 from shared.errors import DatasetError
 
@@ -42,11 +42,10 @@ class DrawnSide:
     """What it says, for those who do not see it: "proposed: cone, on the left"."""
 
 
-def aspect(picture: Path) -> float:
-    """Width ÷ height of a JPEG file by its head; USUAL_ASPECT where it can not be read."""
+def aspect(blobs: Blobs, name: str) -> float:
+    """Width ÷ height of a JPEG by its head; USUAL_ASPECT where it can not be read."""
     try:
-        with picture.open("rb") as file:
-            width, height = pictures.jpeg_size(file.read(HEAD_BYTES))
+        width, height = pictures.jpeg_size(blobs.read(name, most=HEAD_BYTES))
     except (OSError, ValueError, DatasetError):
         return USUAL_ASPECT
     return width / height if width > 0 and height > 0 else USUAL_ASPECT

@@ -159,7 +159,7 @@ class PageDesk:
         assert row is not None
         now_s, instead = self.clock.utc_s(), view.answer(outcome, typed=typed)
         shown = {
-            "card": view.card(row, typed=typed, shape=drawn.aspect(self.dataset.folder / row.frame_path)),
+            "card": view.card(row, typed=typed, shape=drawn.aspect(self.dataset.blobs, row.frame_path)),
             "beside": beside.of(self.store, row, who, now_s=now_s, can_blur=self.pages.may_delete),
             "error": outcome.reason,
             "error_in_field": outcome.status == 422,

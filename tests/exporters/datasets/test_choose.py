@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.dataset.blobs import FolderBlobs
 from server.dataset.sample_row import SampleRow
 from server.review.export import Wanted, choose, draw, names_of
 from shared import vocabulary
+
+BLOBS = FolderBlobs(Path("dataset"))
 
 
 def sample(n: int = 0, **changes: Any) -> SampleRow:
@@ -38,50 +41,50 @@ def wanted(**changes: Any) -> Wanted:
     return Wanted(**{"silence": vocabulary.CLEAR, **changes})
 
 
-def test_only_confirmed_rows_leave_unless_all_are_asked_for(tmp_path: Path) -> None:
+def test_only_confirmed_rows_leave_unless_all_are_asked_for() -> None:
     rows = [
         sample(0),
         sample(1, reviewed=False, ground_truth=""),
         sample(2, reviewed=False, ground_truth="", rejected=True),
         sample(3, reviewed=False, ground_truth="", llm_correction="", correction_id="c1"),
     ]
-    chosen, left_out = choose(rows, wanted(), tmp_path)
+    chosen, left_out = choose(rows, wanted(), BLOBS)
     assert [row.name for row in chosen] == ["walk-1_chunk0000"]
     assert left_out == {"not reviewed yet": 2, "rejected": 1}
-    chosen, left_out = choose(rows, wanted(only="all"), tmp_path)
+    chosen, left_out = choose(rows, wanted(only="all"), BLOBS)
     assert [row.name for row in chosen] == ["walk-1_chunk0000", "walk-1_chunk0001"]
     assert left_out == {"rejected": 1, "the wearer's correction was not understood yet": 1}
 
 
-def test_silence_is_written_as_asked_or_left_out(tmp_path: Path) -> None:
+def test_silence_is_written_as_asked_or_left_out() -> None:
     silent = [sample(0, ground_truth="", instruction="")]
-    assert choose(silent, wanted(), tmp_path)[0][0].text == vocabulary.CLEAR
-    assert choose(silent, wanted(silence="<silence>"), tmp_path)[0][0].text == "<silence>"
-    assert choose(silent, wanted(silence=""), tmp_path) == ([], {"nothing should be said": 1})
+    assert choose(silent, wanted(), BLOBS)[0][0].text == vocabulary.CLEAR
+    assert choose(silent, wanted(silence="<silence>"), BLOBS)[0][0].text == "<silence>"
+    assert choose(silent, wanted(silence=""), BLOBS) == ([], {"nothing should be said": 1})
 
 
-def test_what_was_hidden_from_a_picture_does_not_leave_as_what_it_shows(tmp_path: Path) -> None:
+def test_what_was_hidden_from_a_picture_does_not_leave_as_what_it_shows() -> None:
     rows = [
         sample(0, extra={"hidden": "1 regions"}),
         sample(1, extra={"hidden": "whole"}),
         sample(2, extra={"hidden": "1 regions"}, ground_truth="Stop, person ahead."),
     ]
-    chosen, left_out = choose(rows, wanted(), tmp_path)
+    chosen, left_out = choose(rows, wanted(), BLOBS)
     assert [row.name for row in chosen] == ["walk-1_chunk0000"]
     assert left_out == {"what should be said of it was made unrecognisable": 2}
 
 
-def test_a_split_leaves_alone(tmp_path: Path) -> None:
+def test_a_split_leaves_alone() -> None:
     rows = [sample(0), sample(1, split="held_out", walk_id="walk-2")]
-    chosen, left_out = choose(rows, wanted(split="held_out"), tmp_path)
+    chosen, left_out = choose(rows, wanted(split="held_out"), BLOBS)
     assert [row.name for row in chosen] == ["walk-2_chunk0001"]
     assert left_out == {"of the other split": 1}
 
 
-def test_at_most_so_many_of_each_object_leave_and_always_the_same(tmp_path: Path) -> None:
+def test_at_most_so_many_of_each_object_leave_and_always_the_same() -> None:
     rows = [sample(n) for n in range(20)] + [sample(n, ground_truth="Caution, pole ahead.") for n in range(20, 23)]
-    once, left_out = choose(rows, wanted(per_object=5), tmp_path)
-    again, _ = choose(rows[::-1], wanted(per_object=5), tmp_path)
+    once, left_out = choose(rows, wanted(per_object=5), BLOBS)
+    again, _ = choose(rows[::-1], wanted(per_object=5), BLOBS)
     assert [row.name for row in once] == [row.name for row in again]
     assert sum(row.text == "Stop, curb ahead." for row in once) == 5
     assert sum(row.text == "Caution, pole ahead." for row in once) == 3

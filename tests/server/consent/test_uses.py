@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.consent.terms import GRANTED, NOTHING, Consents, LeavesFor
+from server.dataset.blobs import FolderBlobs
 from server.dataset.sample_row import SampleRow
 from server.review.export import Wanted, choose
 
@@ -39,7 +40,7 @@ def test_what_teaches_others_and_what_teaches_the_wearers_own_adapter() -> None:
 
 def left_out(consents: Consents, *, for_others: bool) -> tuple[list[str], Counter[str]]:
     wanted = Wanted(silence="", for_others=for_others, agreed=frozenset({"Ada", "Ben"}), consents=consents)
-    rows, out = choose([row("Ada"), row("Ben"), row("Cid"), row("Dan", consent="share")], wanted, Path())
+    rows, out = choose([row("Ada"), row("Ben"), row("Cid"), row("Dan", consent="share")], wanted, FolderBlobs(Path()))
     return [each.name.partition("_")[0] for each in rows], out
 
 

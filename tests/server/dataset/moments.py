@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.database import store as db
+from server.dataset.blobs import Blobs
 from server.dataset.came import Came, FileCame, Merged, RecordCame
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -147,11 +148,11 @@ def spoken(chunk_id: str, data: bytes, *, n: int = 0, device: str = "pi-1", **ch
 class House:
     """A server folder with its store, dataset and merge."""
 
-    def __init__(self, home: Path, *, clock: Clock | None = None) -> None:
+    def __init__(self, home: Path, *, clock: Clock | None = None, blobs: Blobs | None = None) -> None:
         self.home = home
         self.clock = clock or ManualClock()
         self.store = db.open_store(home)
-        self.dataset = Dataset(home / "dataset")
+        self.dataset = Dataset(home / "dataset", blobs)
         self.merge = Merge(self.store, self.dataset, self.clock)
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ def test_killed_at_every_durable_step_it_is_repaired_and_complete(tmp_path: Path
     assert done.returncode == 0, done.stderr
     tries = [json.loads(line) for line in done.stdout.splitlines()]
     labels = [one["label"] for one in tries]
-    for call, function in (("replace", "Dataset.take"), ("fsync", "Dataset.sync_log"), ("commit", "")):
+    for call, function in (("replace", "FolderBlobs.adopt"), ("fsync", "Dataset.sync_log"), ("commit", "")):
         assert any(label.startswith(f"{call} in ") and label.endswith(function) for label in labels), call
     assert "half a row written" in labels
     assert len(tries) > 30

@@ -147,7 +147,7 @@ def test_a_correction_that_is_heard_becomes_the_proposed_wording(house: House) -
     assert house.dataset.rows()[0].flags == ("wearer", "correction")
     assert house.dataset.rows()[0].llm_correction == ""  # the wearer objected; nobody has listened yet
     [waiting] = house.merge.unheard()
-    assert waiting.wav.read_bytes() == sound(5)
+    assert waiting.sound() == sound(5)
     assert waiting.record == said.record
     house.merge.put_transcript(
         waiting.device,

@@ -96,12 +96,17 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_a_picture_is_hashed_once_and_erasing_a_moment_forgets_the_hashes(house: House) -> None:
     rows = house.dataset.rows()
-    assert alike.clusters_of(house.home, rows, within=4) == [0, 0, 0]
+    assert alike.clusters_of(house.home, house.dataset.folder, rows, within=4) == [0, 0, 0]
     file = derived.folder(house.home) / alike.FILE
     before = file.stat().st_mtime_ns
-    assert alike.clusters_of(house.home, rows, within=4) == [0, 0, 0]
+    assert alike.clusters_of(house.home, house.dataset.folder, rows, within=4) == [0, 0, 0]
     assert file.stat().st_mtime_ns == before
     file.write_text("{torn")
-    assert alike.clusters_of(house.home, [*rows, row(9, frame="frames/none.jpg")], within=4) == [0, 0, 0, 3]
+    assert alike.clusters_of(house.home, house.dataset.folder, [*rows, row(9, frame="frames/none.jpg")], within=4) == [
+        0,
+        0,
+        0,
+        3,
+    ]
     derived.forget(house.home)
     assert not file.exists()

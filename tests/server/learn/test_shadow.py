@@ -13,6 +13,7 @@ import pytest
 
 from server.commands.main import main
 from server.dataset import row_log
+from server.dataset.blobs import FolderBlobs
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.learn.settings import LearnSettings
@@ -83,7 +84,7 @@ def test_a_version_that_is_not_there_is_named(home: Path, capsys: pytest.Capture
 
 
 def test_it_answers_as_the_device_would(home: Path, starter_bundle: Path, own_words: str) -> None:
-    shadow = Shadow(starter_bundle, home / "dataset", threads=1)
+    shadow = Shadow(starter_bundle, FolderBlobs(home / "dataset"), threads=1)
     rows = sorted(Dataset(home / "dataset").rows(), key=lambda row: row.sample_id)
     opinion = shadow.advise(rows[0])
     assert opinion.wording == ("" if own_words == vocabulary.CLEAR else own_words)

@@ -33,10 +33,10 @@ def test_a_large_home_is_whole_and_streams_say_what_lists_say(tmp_path: Path, mo
         assert {row.row_id for row in order.each(store, ("reviewed",))} == {row.row_id for row in reviewed}
         assert {row.row_id for row in dataset.newest()} == {row.row_id for row in rows}
         assert patterns.find(order.each(store, ("reviewed",))) == patterns.find(rows)
-        light = breakdown.light_of(dataset.folder)
+        light = breakdown.light_of(dataset.blobs)
         assert breakdown.by_light(rows, light) == breakdown.groups(rows, light)["by_light"]
         for wanted in (Wanted(silence=""), Wanted(silence="Path clear.", only="all", per_object=2)):
-            chosen, left_out = export.choose(rows, wanted, dataset.folder)
-            streamed = ChosenRows.of(store, wanted, dataset.folder)
+            chosen, left_out = export.choose(rows, wanted, dataset.blobs)
+            streamed = ChosenRows.of(store, wanted, dataset.blobs)
             assert (list(streamed), streamed.left_out, len(streamed)) == (chosen, left_out, len(chosen))
             assert streamed[0] == chosen[0]

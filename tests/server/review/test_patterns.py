@@ -136,7 +136,7 @@ def test_the_command_shows_breakdowns_patterns_and_people_as_text_json_and_a_pag
 
 def test_light_is_a_rows_own_field_where_it_has_one_else_its_pictures_brightness(house: House) -> None:
     house.send(moment(0))
-    light = breakdown.light_of(house.dataset.folder)
+    light = breakdown.light_of(house.dataset.blobs)
     own = house.dataset.rows()[0]
     assert light(own) == "bright"
     assert light(replace(own, extra={"lighting": "dusk"})) == "dusk"

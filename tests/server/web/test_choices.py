@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from server.dataset.blobs import FolderBlobs
 from server.dataset.sample_row import SampleRow
 from server.web import choices, drawn
 from tests.server.dataset.moments import picture
@@ -99,12 +100,12 @@ def test_words_without_a_thing_draw_nothing(said: str) -> None:
 
 
 def test_a_drawing_has_the_shape_of_its_picture(tmp_path: Path) -> None:
+    blobs, file = FolderBlobs(tmp_path), tmp_path / "a.jpg"
     for width, height in ((480, 270), (240, 320)):
-        file = tmp_path / "a.jpg"
         file.write_bytes(picture(1, width=width, height=height))
-        assert drawn.aspect(file) == width / height
-        [band] = drawn.sides("", "Caution, cone on the right.", shape=drawn.aspect(file))
+        assert drawn.aspect(blobs, "a.jpg") == width / height
+        [band] = drawn.sides("", "Caution, cone on the right.", shape=drawn.aspect(blobs, "a.jpg"))
         assert band.x + band.width <= drawn.HEIGHT * width / height
         assert band.x > drawn.HEIGHT * width / height * 0.6
     file.write_bytes(b"no picture")
-    assert drawn.aspect(file) == drawn.aspect(tmp_path / "missing.jpg") == drawn.USUAL_ASPECT
+    assert drawn.aspect(blobs, "a.jpg") == drawn.aspect(blobs, "missing.jpg") == drawn.USUAL_ASPECT

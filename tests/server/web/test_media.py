@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.dataset.blobs import FolderBlobs
 from server.web.media import find
 from tests.server.dataset.moments import House, clip, picture, sound
 from tests.server.web.serving import CORRECTED, ask
@@ -73,4 +74,4 @@ def test_the_dataset_itself_may_lie_behind_a_link(house: House, tmp_path: Path) 
     (house.dataset.folder / "audio" / name).write_bytes(sound(1))
     shutil.copytree(house.dataset.folder, elsewhere)
     (tmp_path / "linked").symlink_to(elsewhere)
-    assert find(tmp_path / "linked", "audio", name) is not None
+    assert find(FolderBlobs(tmp_path / "linked"), "audio", name) is not None
