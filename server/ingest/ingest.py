@@ -51,7 +51,7 @@ from shared.messages import CONTAINER, ERASE, HELP, PART_KINDS, CreditGrant, Cre
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
-CRASH_POINTS = ("ingest:verified", "ingest:opened", "ingest:merged", "ingest:answered")
+CRASH_POINTS = ("ingest:verified", "ingest:unpacked", "ingest:opened", "ingest:merged", "ingest:answered")
 logger = logging.getLogger(__name__)
 
 

@@ -96,6 +96,7 @@ class Settlement:
         unsealer = self.parts.unsealer
         names = [*(arrival.id for arrival in arrivals), *(whole.id for whole in self.containers)]
         self.opened = dict(zip(names, [*unsealer.files(arrivals), *unsealer.containers(self.containers)], strict=True))
+        self.parts.crash_point("ingest:unpacked")
         self._sync_contents()
         self.parts.crash_point("ingest:opened")
         files = {name: came for name, came in self.opened.items() if isinstance(came, tuple)}
