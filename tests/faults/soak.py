@@ -17,7 +17,8 @@ With PostgreSQL (apt's, started for this) it is among those who come to harm in 
 1 to 4 take half an hour: with --calm-minutes 5 --long-minutes 15 so does everything, and says what it missed. 5 and 6
 know nothing of the server: --no-walks leaves them out.
 
-Writes OUT/report.json and exits 1 where a bar is missed, naming it.
+Writes OUT/report.json and exits 1 where a bar is missed, naming it; what 1 and 2 found is in OUT/so-far.json when they
+are through.
 """
 
 from __future__ import annotations
@@ -46,11 +47,13 @@ from tests.faults import databases, long_walk, sweep
 from tests.faults.fuzz import engine
 from tests.faults.long_walk import LongWalk
 from tests.faults.sentinel import SentinelTrials
+from tests.faults.stories import Outcome
 from tests.faults.storm import Aftermath, Plan, storm
-from tests.faults.sweep import Outcome, Theatre
+from tests.faults.sweep import Theatre
 from tests.paths import ROOT
 
 WINDOW_BYTES = 512 * 1024
+SO_FAR = "so-far.json"
 DATABASE_POINTS = 20
 BARS = {"kill_points": 40, "random_faults": 200, "chunks": 500, "corrections": 50, "devices": 3, "fuzz_s": 600}
 SENTINEL_TRIALS, CALM_MINUTES, LONG_MINUTES = 100, 60, 90
@@ -331,10 +334,13 @@ def _found(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         say(f"{sum(one.killed for one in outcomes)} kills at named steps; now the storm")
         plan = Plan(faults=options.faults, seed=options.seed, database=options.database)
         after = storm(folder / "storm", plan, reported=say)
+        found = report(outcomes, after)
+        atomic.write_json(options.out / SO_FAR, found)
+        say(f"{found['lost']} lost, {found['duplicated']} duplicated, {len(found['problems'])} other problems so far")
         tests = long_tests(options.database)
         say("waiting for the fuzzers")
         fuzzing.start()  # a second one at a time: now there is room
-        found = report(outcomes, after) | {"fuzz": fuzzing.report(), "tests": tests}
+        found |= {"fuzz": fuzzing.report(), "tests": tests}
         for name, walk in walks.items():
             say(f"waiting for the {name.replace('_', ' ')}")
             found[name] = walk.report()
@@ -345,10 +351,11 @@ def _walks(options: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[
     """Started, by the name of their report; ended with the stack."""
     trials, minutes = options.sentinel_trials, options.calm_minutes
     sentinel = SentinelTrials(folder / "sentinel", trials=trials, lanes=2, seed=options.seed, calm_minutes=minutes)
-    walks = {"sentinel": sentinel, "long_walk": LongWalk(options.out / "long-walk", minutes=options.long_minutes)}
-    for walk in walks.values():
-        stack.callback(walk.stop)
-        walk.start()
+    walk = LongWalk(options.out / "long-walk", minutes=options.long_minutes)
+    walks: dict[str, SentinelTrials | LongWalk] = {"sentinel": sentinel, "long_walk": walk}
+    for one in walks.values():
+        stack.callback(one.stop)
+        one.start()
     return walks
 
 

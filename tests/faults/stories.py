@@ -42,7 +42,7 @@ SERVERS_OWN, WORKERS_OWN = "anna", "dora"  # of two processes, `run` has the one
 CHUNKS = 6
 POISON, FORGOTTEN = 4, 3
 PRUNE_BYTES = 30_000
-STORY_S = 60.0
+STORY_S = 120.0
 ROOT, STRUCK = "root.json", "struck"
 GOOD, BAD = "m2", f"m3{BAD_SUFFIX}"
 

@@ -138,13 +138,15 @@ class Theatre:
         points: list[Point],
         times: tuple[int, ...] = (1, 3),
         *,
-        workers: int = 2,
+        workers: int = 4,
         reported: Callable[[Outcome], None] = lambda outcome: None,
     ) -> list[Outcome]:
-        """Die at all of them. Interrupted, it lets the stories that are being played come to their end."""
+        """Die at all of them. workers: stories at once; half of their time they wait for a lease or a patience.
+        Interrupted, it lets those that are being played come to their end."""
         pool = ThreadPoolExecutor(workers)
         try:
-            waiting = [pool.submit(self.play, point, nth) for point in points for nth in _times(point, times)]
+            plays = [(point, nth) for nth in times for point in points if nth in _times(point, times)]
+            waiting = [pool.submit(self.play, point, nth) for point, nth in plays]
             outcomes = []
             for one in waiting:
                 outcomes.append(one.result())
