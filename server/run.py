@@ -269,11 +269,11 @@ def _link(
     put_status: Callable[[str, Status], None],
 ) -> ServerLink:
     def on_status(device: str, status: Status) -> None:
-        put_status(device, status)
         for told in share.met(device, online=status.online) if share is not None else ():
             link.publish(*told)
         if not status.online:
             ingest.left(device)
+        put_status(device, status)  # after what works without a database: it may be away
         offer = offers.greet(device, online=status.online)
         if offer is not None:
             link.publish(*offer, retain=True)

@@ -1,0 +1,62 @@
+"""What `waycue-server run` does about a device's status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from server import run
+from server.config import ServerConfig
+from server.database.store import open_store
+from server.ingest.ingest import Ingest
+from server.ingest.leases import Leases
+from server.ingest.share import Share
+from server.releases.offers import Offers
+from server.releases.registry import Registry
+from shared import messages, mqtt, topics
+from shared.clock import ManualClock
+from shared.messages import Status
+from shared.topics import Reply
+from tests.link.depot import Depot
+
+DEVICE = "pi-1"
+
+
+class Ear:
+    """What a share subscribes to."""
+
+    def __init__(self) -> None:
+        self.heard: set[str] = set()
+
+    def hear(self, filters: Sequence[str]) -> None:
+        self.heard |= set(filters)
+
+    def unhear(self, filters: Sequence[str]) -> None:
+        self.heard -= set(filters)
+
+    def do(self, work: Callable[[], list[Reply]]) -> None:
+        work()
+
+
+def test_a_device_is_heard_also_where_its_status_cannot_be_written(tmp_path: Path) -> None:
+    """Who came while the database was away was met by nobody, and what it sent went to nobody."""
+
+    def put_status(_device: str, _status: Status) -> None:
+        raise OperationalError("UPDATE", {}, OSError("the database is away"))
+
+    with (
+        closing(open_store(tmp_path)) as store,
+        closing(Ingest(tmp_path / "incoming", Depot(tmp_path / "depot"), restores=False)) as ingest,
+    ):
+        share, ear = Share(ingest, Leases(store, ManualClock(), "waycue-server", lease_s=10.0)), Ear()
+        share.link = ear
+        share.round()
+        offers = Offers(Registry(tmp_path, store=store), clock=ManualClock())
+        link = run._link(ServerConfig(), None, ingest, share, offers, put_status)
+        with pytest.raises(OperationalError):
+            link.on_message(mqtt.MessageReceived(topics.status(DEVICE), messages.encode(Status(online=True)), 1, 1))
+    assert ear.heard == set(topics.intake(DEVICE))
