@@ -100,6 +100,8 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     of_home = database_settings.of_home
 
     def with_database(home: Path) -> DatabaseSettings:
+        if (found := of_home(home)).url:  # written earlier, or by the test itself
+            return found
         if home.resolve() not in made:  # a command resolves it
             made[home.resolve()] = server.fresh()
             server.write_settings(home, made[home.resolve()])

@@ -44,6 +44,7 @@ class Killer:
     at: index of the step to die at; or its `name`, and at which (`nth`) of its occurrences. Neither: it only counts.
     packages: of the product, whose calls are steps and whose functions name them
     frames: how many functions name a call
+    strike: what happens at the step to die at; None = SIGKILL
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Killer:
         nth: int = 1,
         packages: tuple[str, ...] = PACKAGES,
         frames: int = FRAMES,
+        strike: Callable[[], object] | None = None,
     ) -> None:
         self._log, self._at, self._name, self._nth = log, at, name, nth
         self._folders = tuple(str(paths.ROOT / package) + os.sep for package in packages)
         self._frames = frames
+        self._strike = strike or _die
         self._count = self._named = 0
         self._lock = threading.Lock()
 
@@ -69,7 +72,7 @@ class Killer:
                 with open(self._log, "a", encoding="utf-8") as log:
                     log.write(label + "\n")
             if self.strikes(label):
-                os.kill(os.getpid(), signal.SIGKILL)
+                self._strike()
             self._count += 1
             self._named += label == self._name
 
@@ -129,6 +132,10 @@ class Killer:
                 names.append(frame.f_code.co_qualname.replace("<locals>.", ""))
             frame = frame.f_back
         return " > ".join(reversed(names))
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)

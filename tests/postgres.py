@@ -27,6 +27,7 @@ from server.database import postgresql
 NAME, USER, PASSWORD = "made", "waycue", "of the tests"
 ADMIN = "postgres"  # waycue itself is an ordinary user, who owns its database
 _PDEATHSIG = 1
+START_S = 60.0
 MISSING = "PostgreSQL is not installed (apt install postgresql)"
 
 
@@ -41,31 +42,62 @@ def installed() -> bool:
 
 
 class PostgresChild:
-    """start(), stop(), kill(): the port and the data stay."""
+    """start(), stop(), kill() and the like: the port and the data stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: empty, where everybody may look into it; None = one in memory."""
         # Its user cannot look into pytest's folders; in memory fsync is free, and a killed process leaves the same.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.folder = Path(mkdtemp(prefix="waycue-postgres-", dir=memory))
+        self.folder = folder or Path(mkdtemp(prefix="waycue-postgres-", dir=memory))
         self.port = free_port()
         self._user = _unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._made = False
 
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of its first process, 0 = there is none."""
+        return self._process.pid if self._process is not None else 0
+
     def start(self) -> None:
         """Start it and wait until it answers; the first start makes its data. Does nothing where it runs."""
-        if self._process is not None:
+        if self.running:
             return
         new = not (self.folder / "data").exists()
         if new:
             self._init()
+        self._process = self._spawned()
+        deadline, tick = time.monotonic() + START_S, threading.Event()
+        while True:
+            try:
+                self.connect("postgres").close()
+                break
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise AssertionError("\n".join(self.log.read_text().splitlines()[-30:])) from None
+                tick.wait(0.05)
+                if not self.running:  # killed, it leaves children, and while these end no other can begin
+                    self._process = self._spawned()
+        if new:
+            self.say(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
         options = {"port": str(self.port), "listen_addresses": HOST, "unix_socket_directories": str(self.folder)}
         options |= {"shared_buffers": "32MB", "max_connections": "60", "autovacuum": "off", "min_wal_size": "32MB"}
+        options |= {"max_wal_size": "128MB"}  # the disks of the storm are small
         command = [find("postgres") or "", "-D", str(self.folder / "data")]
         command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=log,
@@ -74,17 +106,6 @@ class PostgresChild:
                 cwd=self.folder,
                 preexec_fn=_ends_with_the_tests,
             )
-        deadline, tick = time.monotonic() + 30, threading.Event()
-        while True:
-            try:
-                self.connect("postgres").close()
-                break
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise
-                tick.wait(0.05)
-        if new:
-            self.say(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
 
     def _init(self) -> None:
         password = self.folder / "password"
@@ -103,6 +124,10 @@ class PostgresChild:
     def kill(self) -> None:
         """As a power cut would."""
         self._end(signal.SIGQUIT)  # SIGKILL would leave its children and their shared memory
+
+    def lose_first_process(self) -> None:
+        """Killed, as by the kernel when memory is full: its children find that out, and end."""
+        self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
@@ -139,6 +164,12 @@ class PostgresChild:
         self.say(f"CREATE DATABASE {name} TEMPLATE {NAME} OWNER {USER}")
         return self.url(name)
 
+    def copy(self, url: URL) -> URL:
+        """Of a database that nobody uses."""
+        name = f"copy{next(self._numbers)}"
+        self.say(f"CREATE DATABASE {name} TEMPLATE {url.database} OWNER {USER}")
+        return self.url(name)
+
     def drop(self, url: URL) -> None:
         with suppress(psycopg.OperationalError):  # a test may have ended the server
             self.say(f"DROP DATABASE IF EXISTS {url.database} WITH (FORCE)")
@@ -149,14 +180,15 @@ class PostgresChild:
             found = connection.execute(sql)
             return list(found) if found.description else []
 
-    def write_settings(self, home: Path, url: URL) -> None:
-        """As an operator would: the address in waycue.toml, the password in a file of its own."""
+    def write_settings(self, home: Path, url: URL) -> tuple[Path, Path]:
+        """As an operator would: the address in waycue.toml, the password in a file of its own. Returns both."""
         home.mkdir(parents=True, exist_ok=True)
         secret = home / "database.password"
         secret.write_text(PASSWORD + "\n")
         plain = url._replace(password=None).render_as_string()
         with open(home / "waycue.toml", "a", encoding="utf-8") as file:
             file.write(f'[database]\nurl = "{plain}"\npassword_file = "{secret}"\n')
+        return home / "waycue.toml", secret
 
 
 def _ends_with_the_tests() -> None:

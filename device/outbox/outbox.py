@@ -55,7 +55,7 @@ from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord
 
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
-    "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
+    "claim:marked", "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
     "fail:marked", "fail:reason_written", "fail:moved", "fail:recorded",
     "retry:moved", "retry:decided", "retry:queued",
     "erase:unlisted", "erase:moved_aside", "erase:deleted", "words:unlisted", "words:written", "words:listed",
@@ -289,6 +289,7 @@ class Outbox:
         a crash; not to send at all would keep a full disk full."""
         try:
             self._store.use(lambda index: index.mark_sending(fresh))
+            self._crash_point("claim:marked")
         except OSError as error:
             logger.warning("What is being sent cannot be written down, and is sent all the same: %s", error)
 

@@ -37,7 +37,8 @@ def record_bytes(levels: Sequence[str], payload: bytes) -> int:
         case ["up", name, "begin"] if container.is_name(name):
             return container.MAX_ENVELOPE_BYTES
         case ["up", name, "0"] if container.is_name(name):
-            return int.from_bytes(payload[container.FIXED_BYTES - 3 : container.FIXED_BYTES], "big")
+            said = int.from_bytes(payload[container.FIXED_BYTES - 3 : container.FIXED_BYTES], "big")
+            return min(said, len(payload))  # of one that comes in parts its beginning has cost that
     return 0
 
 

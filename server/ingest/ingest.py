@@ -54,7 +54,7 @@ from shared.topics import Reply
 
 EARLY_UNITS = 256  # 16 MiB of parts
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
-CRASH_POINTS = ("ingest:verified", "ingest:opened", "ingest:merged", "ingest:answered")
+CRASH_POINTS = ("ingest:verified", "ingest:unpacked", "ingest:opened", "ingest:merged", "ingest:answered")
 logger = logging.getLogger(__name__)
 
 

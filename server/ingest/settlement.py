@@ -100,6 +100,7 @@ class Settlement:
     def _merge(self, arrivals: list[Arrival]) -> None:
         self.parts.crash_point("ingest:verified")
         self._open(arrivals)
+        self.parts.crash_point("ingest:unpacked")
         self._sync_contents()
         self.parts.crash_point("ingest:opened")
         files = {name: came for name, came in self.opened.items() if isinstance(came, tuple)}

@@ -29,6 +29,7 @@ from server.ingest.ingest import Ingest
 from server.ingest.leases import Held, Leases
 from server.ingest.partitions import PARTITIONS, Division, partition_of
 from shared import messages, topics
+from shared.atomic import Step, no_step
 from shared.background import Background
 from shared.credit import FRESH
 from shared.messages import CreditGrant
@@ -37,6 +38,11 @@ from shared.topics import Reply
 ROUNDS = 5.0
 """Of them in the time of a lease."""
 MAX_DEVICES = 20_000
+CRASH_POINTS = (
+    "share:renewed", "share:taken", "share:adopted", "share:settled", "share:released", "share:given_back",
+    "share:ended",
+)  # fmt: skip
+"""Every step after which another process finds something else: leases written, files gone on with or left."""
 logger = logging.getLogger(__name__)
 
 
@@ -53,16 +59,19 @@ class Hearing(Protocol):
 
 
 class Share:
-    """What this process takes in. link: set before `start`. known: devices that may come, as far as anybody knows."""
+    """What this process takes in. link: set before `start`. known: devices that may come, as far as anybody knows.
+    crash_point: called with the name of each step (CRASH_POINTS) after it."""
 
-    def __init__(self, ingest: Ingest, leases: Leases, known: Callable[[], Iterable[str]] = tuple) -> None:
+    def __init__(
+        self, ingest: Ingest, leases: Leases, known: Callable[[], Iterable[str]] = tuple, *, crash_point: Step = no_step
+    ) -> None:
         self.link: Hearing | None = None
         self.ignored = 0
         """Messages of devices that are another's."""
         self.heard: frozenset[int] = frozenset()
         """Partitions whose devices' messages are handled."""
         self._ingest, self._leases, self._known = ingest, leases, known
-        self._clock = leases.clock
+        self._clock, self._crash_point = leases.clock, crash_point
         self._held = Held()
         self._lost = [0] * PARTITIONS
         """How often each was no longer this process's when a round looked: what it has of it is then of before."""
@@ -82,6 +91,7 @@ class Share:
         self._background.close()
         try:
             self._leases.end()
+            self._crash_point("share:ended")
         except SQLAlchemyError as error:
             logger.warning("The leases could not be given back; they end by themselves: %s", error)
 
@@ -97,7 +107,13 @@ class Share:
         self._hearing.do(lambda: self._act(division, lost, known))
 
     def _renew(self) -> None:
-        held = self._leases.round(self._closed)
+        released = self._closed
+        held = self._leases.round(released)
+        self._crash_point("share:renewed")
+        if held.division.taken:
+            self._crash_point("share:taken")
+        if released:
+            self._crash_point("share:given_back")
         for number in self._held.division.held - (held.division.held - held.division.taken):
             self._lost[number] += 1
         self._held = held  # last: until then its time has not begun
@@ -144,6 +160,7 @@ class Share:
         if not numbers:
             return []
         self._ingest.adopt(lambda device: partition_of(device) in numbers)
+        self._crash_point("share:adopted")
         self.heard |= numbers
         self._hearing.hear(self._filters(numbers))
         logger.info("%s takes in the devices of the partitions %s.", self._leases.name, sorted(numbers))
@@ -155,12 +172,18 @@ class Share:
         if not numbers:
             return []
         self._hearing.unhear(self._filters(numbers))
-        replies = self._ingest.settle() if settled else []
+        replies = self._settled() if settled else []
         self._ingest.release(lambda device: partition_of(device) in numbers)
+        self._crash_point("share:released")
         self.heard -= numbers
         if settled:
             self._closed |= numbers
         logger.info("%s leaves the devices of the partitions %s to others.", self._leases.name, sorted(numbers))
+        return replies
+
+    def _settled(self) -> list[Reply]:
+        replies = self._ingest.settle()
+        self._crash_point("share:settled")
         return replies
 
     def _filters(self, numbers: frozenset[int]) -> list[str]:

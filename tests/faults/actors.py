@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from device.outbox import containers
 from device.outbox.folder import REQUESTS
 from device.outbox.inspect import ask_retry
 from device.outbox.outbox import Outbox
@@ -52,6 +53,7 @@ from shared.messages import EraseRecord, Status
 from tests.crash import Killer
 from tests.faults import cargo
 from tests.faults.cargo import Ledger
+from tests.faults.strikes import Strike, Striker
 
 TICK_S = 0.05
 OFFERS_EVERY_S = 0.2
@@ -80,12 +82,22 @@ class Fate:
     clock_offset_s: float = 0.0
     hurry: float = 5.0
     """How much faster than real its timers run."""
+    strike: Strike = Strike.KILL
+    """What happens at that step."""
+    struck: Path | None = None
+    """A file that is made then."""
+    postmaster: int = 0
+    """Process of PostgreSQL."""
 
-    def killer(self) -> Killer:
-        killer = Killer(self.seen, name=self.kill_at or None, nth=self.nth, frames=FRAMES)
+    def killer(self, striker: Striker | None = None) -> Killer:
+        striker = striker or self.striker()
+        killer = Killer(self.seen, name=self.kill_at or None, nth=self.nth, frames=FRAMES, strike=striker)
         if self.watch_calls:
             killer.watch()
         return killer
+
+    def striker(self) -> Striker:
+        return Striker(self.strike, self.struck, self.postmaster)
 
     def clock(self) -> SkewedClock:
         return SkewedClock(self.hurry, self.clock_offset_s)
@@ -181,6 +193,8 @@ class _Device:
         self._orders, self._stop = orders, stop
         self._ledger = Ledger(orders.ledger)
         self._killer = orders.fate.killer()
+        if orders.fate.watch_calls:
+            self._killer.watch(containers, ("contained", "read"))  # a container is made while it is sent
         key = SEALING_KEY.public_key() if orders.sealed else None
         self._box = Outbox(orders.state / "outbox", crash_point=self._killer, key=key)
         ports = LinkPorts(self._box, orders.fate.clock(), self._changed, lambda: 0.1)
@@ -367,10 +381,11 @@ def _whole(folder: Path) -> list[str]:
 def server_life(orders: ServerOrders, ready: Path) -> None:
     """As `waycue-server run` (worker 0) or `waycue-server ingest`, until SIGTERM."""
     stop = _until_told()
-    killer, clock = orders.fate.killer(), orders.fate.clock()
+    striker, clock = orders.fate.striker(), orders.fate.clock()
+    killer = orders.fate.killer(striker)
     store = open_store(orders.home)
     if orders.fate.watch_calls:
-        killer.watch_commits(store.engine)
+        striker.watch_commits(killer, store.engine)
     dataset = Dataset(orders.home / "dataset")
     merge = Merge(store, dataset, clock, step=killer)
     recover(store, dataset, merge, clock)
@@ -386,11 +401,13 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
     ).opening_with(SEALING_KEY)
     ingest.granting(LEAST_QUEUED)
     own = Leases(store, SystemClock(), orders.name, lease_s=LEASE_S)  # of one machine, whose clock they all have
-    share = Share(ingest, own) if orders.shared else None
+    share = Share(ingest, own, crash_point=killer) if orders.shared else None
 
     def on_status(device: str, status: Status) -> None:
         for told in share.met(device, online=status.online) if share is not None else ():
             link.publish(*told)
+        if not status.online:
+            ingest.left(device)
 
     def on_statuses(statuses: Mapping[str, Status]) -> None:
         if orders.worker:

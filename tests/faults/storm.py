@@ -1,7 +1,8 @@
 """Several devices, one server, one broker, and for minutes everything goes wrong at random: then nothing is missing.
 
-Each device sits behind its own relay, on a disk of its own whose power can be cut; so does the server. Faults come one
-after the other, drawn from a seed; whoever died is started again. Models are offered meanwhile, some of them bad.
+Each device sits behind its own relay, on a disk of its own whose power can be cut; so does the server, and so does its
+PostgreSQL, where it has one. Faults come one after the other, drawn from a seed; whoever died is started again. Models
+are offered meanwhile, some of them bad.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 import time
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,27 +21,33 @@ from device.outbox import outbox
 from device.updates.slots import current_slot
 from device.updates.state_file import load_denied
 from server.dataset import merge
-from server.ingest import arrivals, ingest
+from server.ingest import arrivals, ingest, share
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from shared.clock import SystemClock
 from tests.faults import disk
-from tests.faults.actors import BAD_SUFFIX, Fate
+from tests.faults.actors import BAD_SUFFIX, LEASE_S, Fate
 from tests.faults.cargo import Ledger
+from tests.faults.databases import POSTGRESQL, SQLITE
 from tests.faults.disk import PowerDisk
+from tests.faults.failing_database import FailingDatabase, failing_database
 from tests.faults.gremlin import Gremlin, Tap
 from tests.faults.judge import Party, Verdict, judge, model_trouble, open_home
 from tests.faults.relay import Weather
-from tests.faults.sweep import new_keys
+from tests.faults.stories import new_keys
 from tests.faults.world import Actor, DeviceSeat, World, stopped
 from tests.shared.bundle.bundles import contents, make_bundle
 
 FAIR = Weather(bytes_per_s=300_000, delay_s=0.02)  # a phone's uplink: most faults then hit a file on its way
 TEN_YEARS_S = 10 * 365.25 * 86400
-DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS)
+DEVICE_STEPS = outbox.STEPS
+SERVER_STEPS = (*arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *share.CRASH_POINTS, *merge.STEPS)
 FINISH_S = 240.0
 DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
-SERVER_FAULTS = ("kill_server", "server_dies_at_a_step", "freeze_server", "wrong_clock", *DISK_FAULTS[-2:])
+LEASE_FAULTS = ("server_stays_away", "server_wakes_too_late")
+SERVER_FAULTS = (
+    "kill_server", "server_dies_at_a_step", "freeze_server", "wrong_clock", *DISK_FAULTS[-2:], *LEASE_FAULTS,
+)  # fmt: skip
 OFFER_EVERY = 12  # faults
 BAD_EVERY = 3  # offers
 KEYS_EVERY = 4  # offers
@@ -63,6 +70,8 @@ class Plan:
     updates: bool = True
     workers: bool = True
     """Two processes that take in, each its share of the devices, instead of one server alone."""
+    database: str = SQLITE
+    """Of the server: tests.faults.databases.NAMES"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,6 +133,7 @@ class _Storm:
         self._made = folder / "made"
         self._world = World(folder / "world", shared=plan.workers)
         self._home = self._world.home if self._server_disk is None else self._server_disk.path / "home"
+        self._database: FailingDatabase | None = None
         self._seats: list[DeviceSeat] = []
         self._offers = 0
         self._had_model: set[str] = set()
@@ -139,6 +149,10 @@ class _Storm:
     # --- beginning and end ---
 
     def begin(self) -> None:
+        if self._plan.database == POSTGRESQL:
+            with_disk = self._server_disk is not None
+            self._database = self._stack.enter_context(failing_database(self._moment, disk=with_disk))
+            self._database.homes.make(self._home)
         world = self._stack.enter_context(self._world)
         root = world.folder / "root.json"
         root.write_bytes(Release.make(self._home, clock=SystemClock()).root_json())
@@ -211,14 +225,14 @@ class _Storm:
             name = self._draw.choice(kinds)
             seat = self._draw.choice(self._seats)
             self._playing = name
-            if name in SERVER_FAULTS:
+            if name in SERVER_FAULTS or name in self._of_database:
                 self._mark()
             try:
-                getattr(self, f"_{name}")(seat)
+                self._play(name, seat)
             finally:
                 self._restore(seat)
             self.after.faults[name] += 1
-            self._failing = name in DISK_FAULTS
+            self._failing = name in DISK_FAULTS or name in self._of_database
             self._look_after()
             self._failing = False
             if number % OFFER_EVERY == 0:
@@ -226,6 +240,18 @@ class _Storm:
             if number % 10 == 0:
                 self._reported(f"{number} faults, {sum(self.after.deaths.values())} deaths")
             self._calm.wait(self._draw.random() * self._plan.calm_s)
+
+    def _play(self, name: str, seat: DeviceSeat) -> None:
+        fault = self._of_database.get(name)
+        if fault is not None:
+            fault()
+        else:
+            getattr(self, f"_{name}")(seat)
+
+    @property
+    def _of_database(self) -> Mapping[str, Callable[[], None]]:
+        """What can go wrong with it, by name."""
+        return {} if self._database is None else self._database.faults
 
     def _mark(self) -> None:
         """The server is, or was, interrupted: what is sent again from here on has this cause."""
@@ -250,10 +276,15 @@ class _Storm:
         net = ["cut", "close", "hush", "slow", "delay_and_loss", "silent", "refuse"]
         kills = ["kill_device", "device_dies_at_a_step", "kill_server", "server_dies_at_a_step", "kill_broker"]
         other = ["freeze_server", "wrong_clock", "mischief", "mischief"]
-        return [*net, *kills, *other, *(DISK_FAULTS if not self.after.skipped else ())]
+        of_leases = LEASE_FAULTS if self._plan.workers else ()
+        of_disks = DISK_FAULTS if not self.after.skipped else ()
+        return [*net, *kills, *other, *of_leases, *of_disks, *self._of_database]
 
     def _look_after(self) -> None:
         """Start again who died, at once, as systemd does."""
+        if self._database is not None and self._database.revive():
+            self._mark()
+            self.after.deaths["database"] += 1
         for worker, actor in self._workers.items():
             if not actor.running:
                 self._died("server", actor)
@@ -389,6 +420,16 @@ class _Storm:
     def _freeze_server(self, _seat: DeviceSeat) -> None:
         with stopped(self._one_of_them()[1]):
             self._moment(0.3, 1.5)
+
+    def _server_stays_away(self, _seat: DeviceSeat) -> None:
+        """For so long that another takes its devices over."""
+        self._one_of_them()[1].kill()
+        self._moment(1.2 * LEASE_S, 2.0 * LEASE_S)
+
+    def _server_wakes_too_late(self, _seat: DeviceSeat) -> None:
+        """It goes on in the middle of what another has taken over meanwhile."""
+        with stopped(self._one_of_them()[1]):
+            self._moment(1.2 * LEASE_S, 2.0 * LEASE_S)
 
     def _wrong_clock(self, seat: DeviceSeat) -> None:
         """Ten years off, on the device and then on the server."""

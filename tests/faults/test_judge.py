@@ -161,6 +161,7 @@ def test_a_model_with_one_bit_turned_or_none_at_all_is_trouble(tmp_path: Path) -
 GOOD: dict[str, Any] = {
     "kill_points": [{"name": f"sealing: {number}", "kills": 1, "lost": 0, "duplicated": 0} for number in range(40)],
     "random_faults": 200, "chunks": 500, "corrections": 50, "devices": 3, "lost": 0, "duplicated": 0,
+    "database": "sqlite",
     "resent_bytes_per_cut": soak.WINDOW_BYTES,
     "updates": {"attempted": 2, "activated": 2, "rolled_back": 1, "bricked": 0},
     "fuzz": {"seconds": 600.0, "crashes": 0}, "tests": {"status": 0}, "problems": [],
@@ -182,6 +183,7 @@ def test_a_report_that_reaches_every_bar_misses_none() -> None:
     [
         {"kill_points": GOOD["kill_points"][:39]},
         {"kill_points": [*GOOD["kill_points"], {"name": "sending: x", "kills": 0, "lost": 0, "duplicated": 0}]},
+        {"database": "postgresql"},
         {"random_faults": 199}, {"chunks": 499}, {"corrections": 49}, {"devices": 2}, {"lost": 1}, {"duplicated": 1},
         {"resent_bytes_per_cut": soak.WINDOW_BYTES + 1}, {"updates": GOOD["updates"] | {"bricked": 1}},
         {"updates": GOOD["updates"] | {"rolled_back": 0}}, {"fuzz": {"seconds": 599.0, "crashes": 0}},

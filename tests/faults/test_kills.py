@@ -12,8 +12,9 @@ from device.outbox import outbox
 from device.updates import tuf_client
 from server.broker.child import find_mosquitto
 from server.dataset import merge
-from server.ingest import arrivals, ingest
-from tests.faults.sweep import Outcome, Point, Theatre, group
+from server.ingest import arrivals, ingest, share
+from tests.faults.stories import Outcome, Point
+from tests.faults.sweep import Theatre, group
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed (apt install mosquitto)")
 
@@ -53,5 +54,6 @@ def test_the_steps_that_the_product_names_are_all_in_the_soak(theatre: Theatre) 
     """A step that no story takes would be a kill point on paper only."""
     seen = {point.name for point in theatre.points()}
     named = {*outbox.STEPS, *arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS}
+    named |= {*share.CRASH_POINTS}
     named |= {f"trust:{name}" for name in tuf_client.CRASH_POINTS}
     assert named <= seen

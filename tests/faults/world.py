@@ -23,6 +23,7 @@ from server.broker.child import BrokerChild
 from tests.faults import actors
 from tests.faults.actors import DeviceOrders, Fate, ServerOrders
 from tests.faults.relay import Relay
+from tests.faults.strikes import state_of
 
 READY_S = 60.0
 POLL_S = 0.02
@@ -49,6 +50,16 @@ class Actor:
         return self.process is not None and self.exit_code is None
 
     @property
+    def frozen(self) -> bool:
+        """Whether it stands still (SIGSTOP)."""
+        return self.running and self.process is not None and state_of(self.process.pid or 0) == "T"
+
+    def thaw(self) -> None:
+        """Let it go on where it stands still."""
+        if self.frozen and self.process is not None and self.process.pid:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs, and before it ever did."""
         if self.process is None:
@@ -68,7 +79,7 @@ class Actor:
             )
             self.process.start()
         if wait_ready:
-            self.wait_for(ready.exists)
+            self.wait_for(lambda: ready.exists() or self.frozen)
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float = READY_S) -> bool:
         """Until something holds or the process ended; whether it holds. Raises: AssertionError after the time."""
@@ -148,6 +159,10 @@ class World:
     def home(self) -> Path:
         return self.folder / "home"
 
+    def intake(self, worker: int = 0) -> Actor:
+        """Who takes in, by number."""
+        return self.worker if worker else self.server
+
     def start_server(self, fate: Fate | None = None, *, home: Path | None = None, worker: int = 0) -> None:
         """Returns once it is ready, or dead."""
         orders = ServerOrders(
@@ -158,14 +173,14 @@ class World:
             shared=self.shared,
             fate=fate or Fate(),
         )
-        (self.worker if worker else self.server).start(actors.server_life, orders, wait_ready=True)
+        self.intake(worker).start(actors.server_life, orders, wait_ready=True)
 
-    def start_server_until_ready(self, fate: Fate | None) -> int:
+    def start_server_until_ready(self, fate: Fate | None, *, worker: int = 0) -> int:
         """Start it; where its fate overtakes it before it is ready, start it again without. Returns its deaths."""
-        self.start_server(fate)
-        if self.server.running:
+        self.start_server(fate, worker=worker)
+        if self.intake(worker).running:
             return 0
-        self.start_server()
+        self.start_server(worker=worker)
         return 1
 
     def add_device(self, name: str, *, state: Path | None = None, **orders: Any) -> DeviceSeat:
@@ -176,6 +191,11 @@ class World:
         seat = DeviceSeat(made, relay, Actor(name, self.folder / f"{name}.log"))
         self.devices[name] = seat
         return seat
+
+    def tails(self) -> str:
+        """The last lines of everybody."""
+        actors = [self.server, self.worker, *(seat.actor for seat in self.devices.values())]
+        return "\n".join(f"{actor.name}, {actor.exit_code}:\n{actor.tail(30)}" for actor in actors)
 
     def __enter__(self) -> Self:
         self.broker.start()

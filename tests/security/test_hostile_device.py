@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.identity.certificates import MOST_ASKED_AN_HOUR
+from server.ingest.decode import record_bytes
 from server.ingest.ingest import Ingest
 from server.ingest.limits import BURST_S, LimitsSettings, message_cost, message_limiter
-from shared import messages, topics
+from shared import container, messages, topics
 from shared.clock import ManualClock, SystemClock
-from shared.messages import Ack, Envelope, Renew, Status
+from shared.messages import CONTAINER, Ack, Envelope, Renew, Status
 from shared.topics import Reply
 from tests.device.outbox.records import chunk
 from tests.link.depot import Depot
@@ -136,6 +137,13 @@ def test_large_records_use_a_devices_pace_up_faster_than_small_ones() -> None:
     assert taken(57_000) < 200
     slow = LimitsSettings(messages_per_s=1)
     assert message_limiter(slow).allows("loud", 0.0, message_cost(60_000, slow)), "alone it always passes"
+
+
+def test_a_message_that_lies_about_the_record_in_it_costs_what_it_has() -> None:
+    """Three kilobytes that said "three megabytes" used up a second's pace: what came next was paused."""
+    levels = ["up", f"x.{CONTAINER}", "0"]
+    assert record_bytes(levels, container.make_head(bytes(2_000_000), 0)[:100]) == 100
+    assert record_bytes(levels, container.make_head(bytes(50), 0) + bytes(100)) == 50
 
 
 def test_who_asks_for_certificates_all_the_time_is_not_answered(secure_broker: SecureSite) -> None:
