@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.errors import MessageError
 
 Span = tuple[int, int]
+MANY = 16  # spans: to join so many one by one would copy all others as often
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +45,24 @@ class Ranges:
             return self
         # The shorter into the longer: a half-reused model file has thousands of spans, and a window a few.
         few, many = (self, other) if len(self.spans) < len(other.spans) else (other, self)
+        if len(few.spans) > MANY:
+            return Ranges(tuple(_joined(sorted((*few.spans, *many.spans)))))
         for start, end in few.spans:
             many = many.add(start, end)
         return many
 
     def minus(self, other: Ranges) -> Ranges:
-        """Bytes that are here and not there."""
-        left: list[Span] = []
+        """Bytes that are here and not there. In one pass over both: who sends every second byte must cost little."""
+        left, gone, place = list[Span](), other.spans, 0
         for start, end in self.spans:
-            at = start
-            for gone_from, gone_to in other.spans:
-                if gone_to <= at or gone_from >= end:
-                    continue
-                if gone_from > at:
-                    left.append((at, gone_from))
-                at = max(at, gone_to)
+            at, place = start, bisect_right(gone, start, place, key=lambda span: span[1])
+            while place < len(gone) and gone[place][0] < end:
+                if gone[place][0] > at:
+                    left.append((at, gone[place][0]))
+                at = gone[place][1]
+                if at > end:
+                    break
+                place += 1
             if at < end:
                 left.append((at, end))
         return Ranges(tuple(left))
@@ -69,7 +73,10 @@ class Ranges:
 
     def covers(self, start: int, end: int) -> bool:
         """Whether all of [start, end) is here; nothing is always here."""
-        return start >= end or any(a <= start and end <= b for a, b in self.spans)
+        if start >= end:
+            return True
+        place = bisect_right(self.spans, start, key=lambda span: span[1])  # the first that ends behind it
+        return place < len(self.spans) and self.spans[place][0] <= start and end <= self.spans[place][1]
 
     def within(self, size: int) -> bool:
         """Whether no byte lies at or past `size`."""
@@ -85,3 +92,17 @@ class Ranges:
         for start, end in self.spans:
             for at in range(start, end, part_bytes):
                 yield at, min(at + part_bytes, end)
+
+
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """Sorted intervals, those joined that touch."""
+    start, end = -1, -1
+    for a, b in spans:
+        if a > end:
+            if end >= 0:
+                yield start, end
+            start, end = a, b
+        else:
+            end = max(end, b)
+    if end >= 0:
+        yield start, end

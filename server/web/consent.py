@@ -4,7 +4,8 @@
     GET  /wearers/{name}                  one wearer: the questions, all that was written down, deleting
     POST /wearers/{name}                  write down an answer
     GET  /{moments|walks|wearers}/{name}/delete    what would go
-    POST /{moments|walks|wearers}/{name}/delete    delete; 303 to the proof
+    POST /{moments|walks|wearers}/{name}/delete    {"told"}: delete; 303 to the proof, 409 and what would go now where
+                                                   that is something else than what was told
     POST /moments/{id}/blur               faces and plates, or all of it, become unrecognisable; 303 to the moment
     GET  /deletions, /deletions/{number}  the proofs: an admin's of all, others' of what they deleted
 
@@ -14,6 +15,7 @@ what they may see, because whoever reviews meets the faces first; and see what i
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -27,8 +29,8 @@ from server.consent import terms
 from server.consent.register import WEARER_MOST
 from server.consent.terms import DAYS_MOST, Consent, LeavesFor, SeenBy
 from server.database.store import Store
+from server.privacy import plans, retention
 from server.privacy import proof as proofs
-from server.privacy import retention
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import DeletionKind
 from server.privacy.proof import Proof
@@ -39,8 +41,12 @@ from server.web.person import Person, Role
 from shared.errors import Refused
 
 Deleted = Literal["moments", "walks", "wearers"]
+Told = Annotated[str, Form(max_length=64)]
+"""What the page told of what would go: nothing else does."""
 _KINDS = {"moments": DeletionKind.MOMENT, "walks": DeletionKind.WALK, "wearers": DeletionKind.WEARER}
 _NOT_YOURS = "Only an admin, or the wearer, may do this."
+_ALL = "all"
+"""What was told where it was still being counted: all that is kept."""
 _NO_WEARER = "There is no such wearer, or you may not see them."
 
 
@@ -200,23 +206,32 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
             words = desk.preview(_KINDS[what], name)
         except Refused as refused:
             return pages.trouble(404, str(refused))
+        return confirm(what, name, words)
+
+    def confirm(what: Deleted, name: str, words: list[str] | None, *, changed: bool = False) -> HTMLResponse:
         row = review.find(store, name) if what == "moments" else None
         return pages.render(
             "delete.html",
+            status=409 if changed else 200,
             what=_KINDS[what].value,
             name=name,
             card=view.card(row) if row else None,
             words=words,
+            told=_digest(words),
+            changed=changed,
             link=f"/{what}/{quote(name, safe='')}",
         )
 
-    def delete(request: Request, what: Deleted, name: str) -> Response:
+    def delete(request: Request, what: Deleted, name: str, told: str) -> Response:
         if not _may_delete(store, person.of(request), what, name):
             return pages.trouble(403, _NOT_YOURS)
         try:
             plan = desk.plan(_KINDS[what], name)
         except Refused as refused:
             return pages.trouble(404, str(refused))
+        words = plans.in_words(plan)
+        if told != _digest(words) and (told != _ALL or what == "moments"):
+            return confirm(what, name, words, changed=True)
         done = desk.delete(plan, by=person.of(request).name)
         return RedirectResponse(f"/deletions/{done.id}", status_code=303)
 
@@ -225,26 +240,31 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
         return ask(request, "moments", sample_id)
 
     @routes.post("/moments/{sample_id}/delete")
-    def delete_moment(request: Request, sample_id: str) -> Response:
-        return delete(request, "moments", sample_id)
+    def delete_moment(request: Request, sample_id: str, told: Told = "") -> Response:
+        return delete(request, "moments", sample_id, told)
 
     @routes.get("/walks/{walk_id:path}/delete")
     def ask_walk(request: Request, walk_id: str) -> HTMLResponse:
         return ask(request, "walks", walk_id)
 
     @routes.post("/walks/{walk_id:path}/delete")
-    def delete_walk(request: Request, walk_id: str) -> Response:
-        return delete(request, "walks", walk_id)
+    def delete_walk(request: Request, walk_id: str, told: Told = "") -> Response:
+        return delete(request, "walks", walk_id, told)
 
     @routes.get("/wearers/{name:path}/delete")
     def ask_wearer(request: Request, name: str) -> HTMLResponse:
         return ask(request, "wearers", name)
 
     @routes.post("/wearers/{name:path}/delete")
-    def delete_wearer(request: Request, name: str) -> Response:
-        return delete(request, "wearers", name)
+    def delete_wearer(request: Request, name: str, told: Told = "") -> Response:
+        return delete(request, "wearers", name, told)
 
     return routes
+
+
+def _digest(words: list[str] | None) -> str:
+    """Of what a person was told would go."""
+    return _ALL if words is None else hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _may_delete(store: Store, who: Person, what: Deleted, name: str) -> bool:

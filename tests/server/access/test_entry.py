@@ -121,7 +121,7 @@ SENT: dict[str, dict[str, Any]] = {
 """What a route wants to be asked with."""
 STRICTER = {
     "GET /moments/{sample_id}/delete": {"Carl": 403},
-    "POST /moments/{sample_id}/delete": {"Carl": 403},
+    "POST /moments/{sample_id}/delete": {"Carl": 403, "Wanda": 409, "Ana": 409},  # told of nothing
     "GET /api/ear/{sample_id}/delete": {"Carl": 403},
     "POST /api/ear/{sample_id}/delete": {"Carl": 403, "Wanda": 409, "Ana": 409},  # told of nothing
     "GET /wearers/{name:path}/delete": {"Carl": 403},

@@ -68,9 +68,39 @@ def test_the_first_walk_teaches_and_its_wearers_later_ones_do_too(house: House) 
 
 def test_a_name_is_the_same_in_other_case_and_with_blanks_around_it(house: House) -> None:
     by(house, "place")
-    for number, name in enumerate(("Rue des Lilas", " rue des lilas ", "RUE DES LILAS")):
+    walk(house, 9, context="elsewhere")
+    for number, name in enumerate(("École des Lilas", " école des lilas ", "ÉCOLE DES LILAS")):
         walk(house, 10 + number, context=name)
-    assert len({row.split for row in house.dataset.rows()}) == 1
+    assert len({row.split for row in house.dataset.rows() if row.walk_id != "walk-9"}) == 1
+    splits.mark_walk(house.store, house.dataset, "walk-11", "golden", now_s=1.0, by="place")
+    walk(house, 13, context="École des lilas")
+    assert {row.split for row in house.dataset.rows() if row.walk_id != "walk-9"} == {"golden"}
+
+
+@pytest.mark.parametrize("by", ["place", "wearer"])
+def test_of_each_walk_one_record_is_looked_at_by_an_index(house: House, by: SplitBy) -> None:
+    walk(house, 0, 1, wearer="Ada", context="Mill Lane")
+    query = str(groups.said_by_all(by).compile(house.store.engine, compile_kwargs={"literal_binds": True}))
+    with house.store.reading() as connection:
+        steps = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    of_records = [step for step in steps if "records" in step]
+    assert of_records == ["SEARCH records USING INDEX ix_records_walk_id (walk_id=?)"]
+
+
+def test_a_new_walk_costs_the_same_however_many_moments_the_others_have(house: House) -> None:
+    counts = []
+    for many in (1, 30):
+        house.send_together(
+            [moment(number, seed=0, walk_id=f"walk-{number % 3}", wearer="Ada") for number in range(3 * many)]
+        )
+        with house.store.reading() as connection:
+            raw, steps = connection.connection.driver_connection, list[None]()
+            assert raw is not None
+            raw.set_progress_handler(lambda found=steps: found.append(None), 1)
+            assert len(groups.walks_of(connection, WalkGroup("wearer", "ada"))) == 3
+            raw.set_progress_handler(None, 0)
+        counts.append(len(steps))
+    assert counts[0] == counts[1]
 
 
 def test_walks_that_do_not_say_whose_they_are_stand_alone(house: House) -> None:

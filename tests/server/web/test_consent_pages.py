@@ -65,6 +65,11 @@ def post(url: str, **values: str) -> Answer:
     return ask(url, method="POST", data=urlencode(values).encode(), headers=headers)
 
 
+def told_by(page: str) -> str:
+    """What the page sends back of what it told."""
+    return page.partition('name="told" value="')[2].partition('"')[0]
+
+
 def test_an_admin_reads_and_writes_down_what_a_wearer_agrees_to(url: str, house: House) -> None:
     page = ask(f"{url}/wearers").text
     assert "Nobody has asked them" in page
@@ -111,7 +116,7 @@ def test_a_wearer_answers_for_themselves_and_deletes_what_is_theirs(url: str, ho
         asked = ask(f"{url}/moments/{NAME}/delete").text
         assert "1 moment will be deleted for good, with all that people decided there." in asked
         assert decisions.get(house.store, NAME) is not None
-        done = post(f"{url}/moments/{NAME}/delete")
+        done = post(f"{url}/moments/{NAME}/delete", told=told_by(asked))
         assert (done.status, done.headers["Location"]) == (303, "/deletions/1")
         assert "Deletion 1: 1 moment and 1 record were deleted" in ask(f"{url}/deletions/1").text
         assert decisions.get(house.store, NAME) is None
@@ -121,12 +126,39 @@ def test_a_wearer_answers_for_themselves_and_deletes_what_is_theirs(url: str, ho
         assert "Nothing was deleted yet." in ask(f"{url}/deletions").text, "others' proofs are not theirs"
 
 
+@pytest.mark.parametrize("what", [f"moments/{NAME}", "walks/walk-0", "wearers/Ada"])
+def test_what_was_told_is_what_is_deleted_and_more_that_came_since_is_told_first(
+    url: str, house: House, what: str
+) -> None:
+    address = f"{url}/{what}/delete"
+    before = ask(address).text
+    house.send(spoken(NAME, sound(7)))
+    for told in (told_by(before), "", "0" * 64):
+        again = post(address, told=told)
+        assert again.status == 409
+        assert "Nothing was deleted. Something else would go by now" in again.text
+        assert "1 spoken correction" in again.text
+        assert len(house.dataset.rows()) == 3
+    assert post(address, told=told_by(again.text)).status == 303
+    assert decisions.get(house.store, NAME) is None
+
+
+def test_what_is_still_being_counted_is_confirmed_as_all_there_is_and_a_single_moment_never(
+    url: str, house: House
+) -> None:
+    assert post(f"{url}/moments/{NAME}/delete", told="all").status == 409
+    assert post(f"{url}/walks/walk-0/delete", told="all").status == 303
+    assert decisions.get(house.store, NAME) is None
+
+
 def test_an_admin_deletes_a_walk_and_a_wearer(url: str, house: House) -> None:
     assert ask(f"{url}/walks/none/delete").status == 404
-    assert "Delete the walk walk-2?" in ask(f"{url}/walks/walk-2/delete").text
-    assert post(f"{url}/walks/walk-2/delete").status == 303
-    assert "Nothing of this wearer is stored any more" in ask(f"{url}/wearers/Ada/delete").text
-    assert post(f"{url}/wearers/Ada/delete").status == 303
+    asked = ask(f"{url}/walks/walk-2/delete").text
+    assert "Delete the walk walk-2?" in asked
+    assert post(f"{url}/walks/walk-2/delete", told=told_by(asked)).status == 303
+    asked = ask(f"{url}/wearers/Ada/delete").text
+    assert "Nothing of this wearer is stored any more" in asked
+    assert post(f"{url}/wearers/Ada/delete", told=told_by(asked)).status == 303
     assert house.dataset.rows() == []
     assert "Proof 2: wearer, by caregiver" in ask(f"{url}/deletions").text
     assert ask(f"{url}/deletions/9").status == 404

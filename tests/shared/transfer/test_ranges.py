@@ -41,6 +41,19 @@ def test_union_minus_and_missing_agree_with_sets(left: list[tuple[int, int]], ri
     assert a.union(b) == b.union(a)
 
 
+scattered = st.sets(st.integers(0, 99), min_size=30).map(lambda bytes_: [(at, at + 1) for at in sorted(bytes_)])
+
+
+@given(scattered, scattered)
+def test_the_same_of_so_many_spans_that_they_are_taken_in_one_pass(
+    left: list[tuple[int, int]], right: list[tuple[int, int]]
+) -> None:
+    a, b = Ranges.of(left), Ranges.of(right)
+    union = a.union(b)
+    assert (union, union) == (b.union(a), Ranges.of([*left, *right]))
+    assert a.minus(b) == Ranges.of((at, at + 1) for at in _model(left) - _model(right))
+
+
 @given(many, spans)
 def test_covers_means_that_no_byte_is_missing(items: list[tuple[int, int]], span: tuple[int, int]) -> None:
     assert Ranges.of(items).covers(*span) == (set(range(*span)) <= _model(items))
