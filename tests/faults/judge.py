@@ -1,7 +1,8 @@
 """What must hold in the end: every flagged chunk and correction was merged exactly once, or is reported lost by name.
 
 The judge knows from the ledgers what was promised, makes the bytes again from (device, number), and reads the server's
-database, its dataset folder and the outboxes with the product's own readers.
+database, its dataset folder and the outboxes with the product's own readers. What the database keeps beside the rows
+(their folds, sums and words to search by, compressed bodies) the product's own `check` compares with them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from device.updates.slots import current_slot
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset.folder import Dataset
+from server.maintenance.check import check
 from shared import bundle
+from shared.clock import SystemClock
 from shared.errors import BundleError
 from tests.faults import cargo
 from tests.faults.cargo import Ledger
@@ -118,6 +121,9 @@ class _Server:
         verdict.problems += [
             f"quarantined: {row.kind} of {row.record_id}: {row.reason}" for row in kept_aside if not _meant(row)
         ]
+        with _OPENING:
+            found_wrong = check(home, SystemClock()).findings
+        verdict.problems += [f"check: {one.what}: {one.name} {one.why}" for one in found_wrong]
         _check_blobs(home / "dataset", parts, verdict)
         _check_rows(dataset, {(row.device, row.record_id) for row in found}, verdict)
         return cls(

@@ -71,7 +71,7 @@ class Fuzzing:
         self._out, self._scratch, self._seed = out, scratch, seed
         self._names = sorted(engine.targets())
         self._each_s = math.ceil(total_s / len(self._names))
-        self._waiting = deque(self._names)
+        self._waiting = deque(self._names if total_s else ())
         self._found: list[dict[str, Any]] = []
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
@@ -119,13 +119,14 @@ class Fuzzing:
                 str(self._seed),
             ]
             with open(self._log(name), "wb") as file:
-                # Of its own session: Ctrl-C at the terminal is for us, and we end it.
+                # Of its own group: Ctrl-C at the terminal is for us, and we end it. Not of its own session: the kernel
+                # shares the processors between sessions, and only within one by priority.
                 self._running[name] = subprocess.Popen(
                     command,
                     cwd=ROOT,
                     stdout=file,
                     stderr=file,
-                    start_new_session=True,
+                    process_group=0,
                     env={**os.environ, "TMPDIR": str(self._scratch)},
                 )
             return name
@@ -370,7 +371,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         help=f"of the servers; also by {databases.VARIABLE}",
     )
     parser.add_argument("--faults", type=int, default=220)
-    parser.add_argument("--fuzz-s", type=float, default=700.0, help="of all targets together")
+    parser.add_argument("--fuzz-s", type=float, default=700.0, help="of all targets together; 0 = none")
     parser.add_argument("--sentinel-trials", type=int, default=110)
     parser.add_argument("--calm-minutes", type=float, default=CALM_MINUTES, help="of the walk without a fault")
     parser.add_argument("--long-minutes", type=float, default=LONG_MINUTES, help="of the walk with faults")

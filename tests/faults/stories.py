@@ -39,7 +39,7 @@ from tests.faults.world import POLL_S, Actor, DeviceSeat, World
 
 DEVICE = "pi-1"
 SERVERS_OWN, WORKERS_OWN = "anna", "dora"  # of two processes, `run` has the one while both live, the other the other
-CHUNKS = 6
+CHUNKS, LINES = 6, 3  # of a chunk in records.jsonl: its record, picture and sound
 POISON, FORGOTTEN = 4, 3
 PRUNE_BYTES = 30_000
 STORY_S = 120.0
@@ -214,9 +214,14 @@ def _the_worker_goes(play: Play, world: World, seat: DeviceSeat) -> None:
     """At its step; where it is not the victim, in the middle of something."""
     own = "worker" in play.fates and play.point.name
     log = world.home / "dataset" / RECORDS_NAME
-    seat.actor.wait_for(lambda: play.struck.exists() if own else log.exists() and log.stat().st_size > 0, STORY_S)
+    midway = CHUNKS // 2 * LINES
+    seat.actor.wait_for(lambda: play.struck.exists() if own else _lines(log) >= midway, STORY_S)
     if not own:
         world.worker.kill()
+
+
+def _lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 def _the_worker_comes_again(world: World) -> None:

@@ -27,7 +27,7 @@ from tests.faults.strikes import state_of
 
 READY_S = 60.0
 POLL_S = 0.02
-_PRELOAD = ["tests.faults.actors"]
+_PRELOAD = ["tests.faults.actors", "server.database.postgresql"]
 _ASKING = threading.Lock()  # each start asks after all children: two threads would read one exit code
 
 
