@@ -200,8 +200,8 @@ def storage(home: Path) -> dict[str, int]:
     parts = {"frames": "dataset/frames", "audio": "dataset/audio", "clips": "dataset/clips", "models": "models"}
     used = {name: size_of(home / folder) for name, folder in parts.items()}
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    log = home / "dataset" / "metadata.jsonl"
-    return {**used, "metadata": log.stat().st_size if log.exists() else 0, "database": database}
+    logs = sum(path.stat().st_size for path in (home / "dataset").glob("*.jsonl"))
+    return {**used, "metadata": logs + size_of(home / "dataset" / "closed"), "database": database}
 
 
 def size_of(folder: Path) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from device.outbox import outbox
 from device.updates.slots import current_slot
 from device.updates.state_file import load_denied
-from server.dataset import merge
+from server.dataset import line_log, merge
 from server.ingest import arrivals, ingest
 from server.releases.registry import Registry
 from server.releases.signing import Release
@@ -37,7 +37,7 @@ from tests.shared.bundle.bundles import contents, make_bundle
 
 FAIR = Weather(bytes_per_s=300_000, delay_s=0.02)  # a phone's uplink: most faults then hit a file on its way
 TEN_YEARS_S = 10 * 365.25 * 86400
-DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS)
+DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS, *line_log.STEPS)
 FINISH_S = 240.0
 DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
 SERVER_FAULTS = ("kill_server", "server_dies_at_a_step", "freeze_server", "wrong_clock", *DISK_FAULTS[-2:])
