@@ -33,8 +33,8 @@ from shared.atomic import Step, no_step
 from shared.errors import DatasetError
 
 FOLDER = "closed"
-CUT_BYTES = 4 * 1024 * 1024
-"""An end of that length is cut, and that much is compressed at once: 0.1 s."""
+CUT_BYTES = 2 * 1024 * 1024
+"""An end of that length is cut, and that much is compressed at once: 50 ms."""
 PIECE_BYTES = 32 * 1024 * 1024
 """Of text in one file: a million moments are some hundred files, and a moment is erased by writing 4 MB."""
 BLOCK_BYTES = 128 * 1024

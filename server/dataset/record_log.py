@@ -28,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 
 from server.database import store as db
-from server.dataset import line_log, row_log, wishes
+from server.dataset import line_log, part_paths, row_log, wishes
 from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
 from server.dataset.line_index import LineIndex
 from shared import topics
@@ -96,10 +96,10 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
 def facts(connection: Connection) -> Iterator[dict[str, Any]]:
     """What the database knows, as the lines that say so, roughly in the order received: that of the tables, which no
     sorting holds up."""
-    r, p = db.records, db.parts
+    r = db.records
     for row in _streamed(connection, select(r)):
         yield line_about("record", row)
-    for row in _streamed(connection, select(p)):
+    for row in _streamed(connection, part_paths.rows()):
         yield line_about("part", row)
     for row in connection.execute(select(db.erasures).order_by(db.erasures.c.received_at)).mappings():
         yield line_about("erasure", {**row, "record_id": row["erase_id"]})
@@ -202,7 +202,8 @@ def _take(connection: Connection, line: Line) -> bool:
     known = connection.execute(select(table).where(*key)).mappings().first()
     if known is None:
         if what in ("record", "part"):
-            connection.execute(insert(table).values(**_values(line, FIELDS[what])))
+            own = part_paths.stored(line) if what == "part" else _values(line, FIELDS[what])
+            connection.execute(insert(table).values(**own))
         return what in ("record", "part")
     if what == "lost" and known["sha256"] == line["sha256"]:
         return bool(connection.execute(delete(table).where(*key)).rowcount)

@@ -215,6 +215,8 @@ def test_a_damaged_file_is_found_and_mended_from_the_database(filled: House, nam
 
 def test_a_lost_database_is_made_again_from_closed_lines(filled: House) -> None:
     rows = filled.dataset.rows()
+    if filled.store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL looks after its own files")
     filled.close()
     (filled.home / "waycue.sqlite").unlink()
     again = House(filled.home)
