@@ -324,6 +324,8 @@ def _cut(log: Path, step: Step) -> None:
 
 
 def _pack(log: Path, step: Step) -> bool:
+    if not any(name.endswith(".jsonl") for name in _names(log)):  # asked with each transaction
+        return False
     files = _files(log)
     waiting = next((file for file in files if not file.packed), None)
     if waiting is None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from server.dataset import gzip_members, line_log
+from server.dataset import gzip_members, incoming, line_log, row_log, sample_row, view
 from server.dataset.folder import Dataset
 from server.dataset.line_log import LineReader
+from server.dataset.recover import Recovered, recover
 from server.maintenance.check import check
 from server.privacy import deletion, plans
 from server.review import decisions
@@ -211,6 +212,33 @@ def test_a_damaged_file_is_found_and_mended_from_the_database(filled: House, nam
     assert mended.well, mended.findings
     assert check(filled.home, filled.clock).findings == ()
     assert {row.row_id: row for row in Dataset(filled.home / "dataset").history()} == rows
+
+
+def test_lines_that_were_cut_before_the_database_knew_them_are_taken_in(filled: House) -> None:
+    """The power went between the log and the commit, and the next writer of the other log was first."""
+    row = filled.dataset.rows()[0]
+    later = sample_row.to_dict(sample_row.next_version(row, row, context="the market"))
+    with filled.dataset.appending():
+        filled.dataset.append([later, *({**later, "row_id": f"{row.sample_id}#{n}"} for n in range(20, 26))])
+    with filled.store.reading() as connection:
+        assert row_log.remembered_size(connection, "metadata.jsonl") < line_log.begins_at(filled.dataset.log)
+    row_log.flush(filled.store, filled.dataset, now_s=2.0)
+    with filled.store.reading() as connection:
+        assert row_log.current(connection, row.sample_id) == filled.dataset.rows()[0]
+        assert row_log.remembered_size(connection, "metadata.jsonl") == line_log.size(filled.dataset.log)
+    assert check(filled.home, filled.clock).findings == ()
+
+
+def test_a_start_reads_no_closed_line(filled: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzip_members.Member, "text", None)
+    assert recover(filled.store, filled.dataset, filled.merge, filled.clock) == Recovered()
+    filled.send(moment(9))
+
+
+def test_who_brings_a_servers_own_folder_in_or_judges_by_it_reads_closed_lines_too(filled: House) -> None:
+    assert len({one.key for one in incoming.from_lines(filled.dataset.folder)}) == 8
+    assert len(list(line_log.lines(filled.dataset.log))) == len(list(incoming.from_lines(filled.dataset.folder)))
+    assert view.write(filled.dataset).total() == 8
 
 
 def test_a_lost_database_is_made_again_from_closed_lines(filled: House) -> None:
