@@ -25,7 +25,7 @@ from server.database import bodies
 from server.database import store as db
 from server.database.bodies import said_by, to_text
 from server.database.store import open_store
-from server.dataset import judged, record_log, rollups, row_log, sample_row, search_index, sought
+from server.dataset import judged, part_paths, record_log, rollups, row_log, sample_row, search_index, sought
 from server.dataset.compose import KnownCorrection, compose
 from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.sample_row import SampleRow
@@ -104,6 +104,7 @@ def _finish(home: Path) -> None:
         rollups.fill(store)
         with store.engine.connect() as connection:
             connection.exec_driver_sql("ANALYZE")
+    Dataset(home / "dataset").pack()  # as a running server does
 
 
 def _kind(draw: random.Random) -> _Kind:
@@ -220,7 +221,23 @@ class _Body(str):
     __slots__ = ()
 
 
-def _own(value: str, text: str) -> str | bytes:
+class _Digest(str):
+    """A hash that is written as its bytes."""
+
+    __slots__ = ()
+
+
+class _FileKey(str):
+    """A path of which the key of the index is written."""
+
+    __slots__ = ()
+
+
+def _own(value: str, text: str) -> str | bytes | int:
+    if isinstance(value, _FileKey):
+        return part_paths.key_of(text)
+    if isinstance(value, _Digest):
+        return bytes.fromhex(text)
     return bodies.pack(text) if isinstance(value, _Body) else text
 
 
@@ -312,7 +329,9 @@ def _insert_facts(taken: _Taken, lines: list[dict[str, Any]]) -> None:
         if line["what"] == "record":
             names: tuple[str, ...] = ("device", "record_id", "kind", "chunk_id", "body", "received_at")
         elif line["what"] == "part":
-            names = ("device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at")
+            own = {"what": "part", "sha256": _Digest(line["sha256"]), "file": _FileKey(line["path"])}
+            line = part_paths.stored(line) | own
+            names = tuple(column.name for column in db.parts.columns)
         else:
             heard = [line[name] for name in ("transcript", "heard_confidence", "proposal", "device", "record_id")]
             taken.execute(_HEARD, heard)

@@ -28,6 +28,8 @@ from benchmarks import _large_home
 from benchmarks._served_home import rss_mb, served
 from benchmarks.web import SIZES
 from server.database.store import DATABASE_NAME
+from server.dataset.folder import LOG_NAME, RECORDS_NAME
+from server.dataset.line_log import files_of
 from shared import atomic
 
 OUT = Path("build/bench/size.json")
@@ -78,12 +80,16 @@ def _figures(home: Path, moments: int, scratch: Path) -> dict[str, Any]:
     check = _run(home, "check")
     export = _run(home, "export", "--format", "correction", "--out", str(scratch / f"export-{home.name}"))
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    logs = sum(path.stat().st_size for path in (home / "dataset").glob("*.jsonl"))
+    logs = sum(path.stat().st_size for log in (LOG_NAME, RECORDS_NAME) for path in files_of(home / "dataset" / log))
     return {
         "start": start,
         "check": {"seconds": check.seconds, "cpu_s": check.cpu_s, "peak_mb": check.peak_mb},
         "export": {"seconds": export.seconds, "cpu_s": export.cpu_s, "peak_mb": export.peak_mb},
-        "bytes_a_sample": {"database": round(database / moments), "logs": round(logs / moments)},
+        "bytes_a_sample": {
+            "database": round(database / moments),
+            "logs": round(logs / moments),
+            "both": round((database + logs) / moments),
+        },
         "load": round(os.getloadavg()[0] / (os.cpu_count() or 1), 1),
     }
 

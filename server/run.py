@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 
 OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
+PACK_EVERY_S, PACK_REST_S = 60.0, 0.2
 """How far the view for `load_dataset` may be behind: it is written whole, and reviews bring a row every few seconds."""
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
 LLM_LEFT_AFTER_S = 2.0  # a call may take minutes, and holds nothing meanwhile: the end of the server never waits for it
@@ -190,13 +191,19 @@ def _page_upkeep(access: Access, certificate: PageCertificate | None) -> list[Ba
 def _dataset_upkeep(
     home: Path, store: Store, merge: Merge, dataset: Dataset, config: ServerConfig, apart: ViewApart
 ) -> list[Background]:
-    """The queue in its order, the view for `load_dataset`, and words that became known since."""
+    """The queue in its order, the view for `load_dataset`, words that became known since, logs to be compressed."""
+
+    def working() -> bool:
+        return not packing.stopping.wait(PACK_REST_S)
+
+    packing = Background.every(PACK_EVERY_S, lambda: dataset.pack(going_on=working), name="logs")
     rank = Ranking(store, dataset).refresh
     reread = partial(rereading.round_of, own_words.OwnWordsFile(home), store, merge, spoken_language(config))
     return [
         Background.every(VIEW_EVERY_S, LoadableView(dataset, write=apart.write).refresh, name="view"),
         Background.every(ranking.EVERY_S, rank, name="queue", at_once=True),
         Background.every(rereading.EVERY_S, reread, name="words", at_once=True),
+        packing,
         filling(store),
     ]
 

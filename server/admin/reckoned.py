@@ -25,6 +25,7 @@ from server.admin.reckoning import Inputs
 from server.consent.tables import consents
 from server.database import store as db
 from server.database.store import Store
+from server.dataset import line_log
 from server.dataset.folder import Dataset
 from server.review import order
 from shared.clock import Clock
@@ -127,18 +128,18 @@ class Reckoned:
 
     def _stamp(self) -> _Stamp:
         """Another one where figures may have changed: what was erased, the log, what wearers agreed to, the registered
-        versions. One of the first two changes where the log was written anew: a new file may get an old one's number,
-        and what is erased counts only once it is gone."""
+        versions. One of the first two changes where lines of the log were written anew: what is erased counts only once
+        it is gone."""
         with self._store.reading() as connection:
             answer = connection.execute(select(func.max(consents.c.id))).scalar() or 0
             erased = connection.execute(select(func.count()).select_from(db.erasures)).scalar() or 0
         found = [int(erased)]
+        found += line_log.rewritten(self._log), line_log.size(self._log)
         for path in (self._log, self._store.home / "models"):
             try:
-                stat = path.stat()
-                found += stat.st_ino, stat.st_size, stat.st_mtime_ns
+                found.append(path.stat().st_mtime_ns)
             except FileNotFoundError:
-                found += 0, 0, 0
+                found.append(0)
         return (*found, int(answer))
 
     def _forget_rewritten(self, stamp: _Stamp) -> None:

@@ -104,13 +104,14 @@ def _most(home: Path, least: int) -> str:
 
 def _things(home: Path, least: int) -> list[teaching.Teachable]:
     from server.consent import register as consent
+    from server.dataset import line_log
     from server.dataset.folder import Dataset
     from server.releases.registry import Registry
 
     with closing(Registry(home)) as registry:
         dataset = Dataset(home / "dataset")
         agreed = consent.read(registry.store).teaches_others
-        rows = list(filter(agreed, dataset.rows())) if dataset.log.exists() else []
+        rows = list(filter(agreed, dataset.rows())) if line_log.exists(dataset.log) else []
         return teaching.teachable(rows, teaching.learnt(registry), least=least)
 
 

@@ -1,10 +1,11 @@
-"""A database of before bodies were compressed (0018) becomes one of today, once, when it is opened first.
+"""A database of before bodies were compressed (0018), or of before files were named by hashes (0023), becomes one of
+today, once, when it is opened first.
 
-    copy      waycue-before-0018.sqlite: all of it, as it was
+    copy      waycue-before-0018.sqlite or waycue-before-0023.sqlite: all of it, as it was
     pack      every body, with the columns that SQL selects by instead; some thousand rows at a time
-    shrink    VACUUM: pages that are a quarter full would stay so
+    shrink    VACUUM: pages that are a quarter full would stay so, and the room of the table of before
 
-Migration 0018 comes between the first two; one after it that reads bodies finds both kinds.
+The migrations come between the first two; one that reads bodies finds both kinds.
 
 Each step may be cut off; the next one who opens the database goes on, since bodies of both kinds are read. Memory is
 flat, and how far it is is told every few seconds, also to systemd, which waits longer then. `PRAGMA user_version` says
@@ -21,6 +22,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,9 @@ from shared import atomic
 from shared.errors import ConfigError
 from shared.notify import notify
 
-COPY_NAME = "waycue-before-0018.sqlite"
-OLD, PACKED, SHRUNK = 0, 1, 2
-"""Of `user_version`."""
+COPY_NAMES = "waycue-before-0018.sqlite", "waycue-before-0023.sqlite"
+OLD, PACKED, SHRUNK = 0, 1, 3
+"""Of `user_version`; 2 = shrunk, before 0023."""
 _AT_ONCE = 2_000
 _TOLD_EVERY_S = 5.0
 _BUSY_TIMEOUT_S = 30.0
@@ -51,9 +53,10 @@ logger = logging.getLogger(__name__)
 def keep_copy(database: Path) -> None:
     """Copy a database that is not brought up to date yet. Raises: ConfigError where the disk has no room for it."""
     with _opened(database) as connection:
-        if not _is_old(connection):
+        name = _copy_name(connection)
+        if not name:
             return
-        new = (database.parent / COPY_NAME).with_suffix(".part")
+        new = (database.parent / name).with_suffix(".part")
         new.unlink(missing_ok=True)  # of a copy that was cut off: what it had taken is room
         size = database.stat().st_size
         free = shutil.disk_usage(database.parent).free
@@ -63,19 +66,30 @@ def keep_copy(database: Path) -> None:
                 f" and {database.parent} has {free / 1e9:.1f} GB free.",
                 hint="Make room, and start again. Nothing was changed.",
             )
-        _copy(connection, new)
+        _copy(connection, new, new.with_name(name))
 
 
-def _is_old(connection: sqlite3.Connection) -> bool:
-    """Whether there are rows as they were before 0018."""
-    names = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('records')")}
-    if not names or "walk_id" in names:
-        return False
-    return any(connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in _COLUMNS)  # noqa: S608
+def _copy_name(connection: sqlite3.Connection) -> str:
+    """Of the copy of rows as they were before 0018 or 0023; "" = there are none."""
+    before_0018 = not _has(connection, "records", "walk_id")
+    before_0023 = not _has(connection, "parts", "file")
+    if before_0018 and any(map(partial(_filled, connection), _COLUMNS)):
+        return COPY_NAMES[0]
+    return COPY_NAMES[1] if before_0023 and _filled(connection, "parts") else ""
 
 
-def _copy(connection: sqlite3.Connection, new: Path) -> None:
-    tell, target = teller(), new.with_name(COPY_NAME)
+def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    """Whether a table has a column; also where there is no such table."""
+    names = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    return not names or column in names
+
+
+def _filled(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None  # noqa: S608  a name of ours
+
+
+def _copy(connection: sqlite3.Connection, new: Path, target: Path) -> None:
+    tell = teller()
     new.touch(mode=0o600)
     connection.execute("BEGIN")  # one view of it, whoever writes meanwhile
     connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
@@ -89,12 +103,12 @@ def _copy(connection: sqlite3.Connection, new: Path) -> None:
 
 
 def forget_copy(home: Path) -> None:
-    """Delete the copy: something is erased that it holds. Raises: OSError."""
-    copy = home / COPY_NAME
-    if copy.exists():
-        copy.unlink()
-        atomic.fsync_dir(home)
-        logger.warning("Deleted %s, the copy of before the update: it held what was erased.", COPY_NAME)
+    """Delete the copies: something is erased that it holds. Raises: OSError."""
+    for copy in (home / name for name in COPY_NAMES):
+        if copy.exists():
+            copy.unlink()
+            atomic.fsync_dir(home)
+            logger.warning("Deleted %s, the copy of before the update: it held what was erased.", copy.name)
 
 
 def bring_up(database: Path) -> None:

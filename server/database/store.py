@@ -46,6 +46,7 @@ from sqlalchemy import (
 
 from server.database import bodies, ending, packing, settings, sqlite
 from server.database.bodies import Body
+from server.database.hashes import Hash
 from server.database.migrating import READ_ONLY
 from server.database.sqlite import DATABASE_NAME as DATABASE_NAME
 from shared import atomic, file_lock
@@ -91,12 +92,13 @@ parts = Table(
     Column("device", String(32), primary_key=True),
     Column("record_id", String(96), primary_key=True),
     Column("kind", String(24), primary_key=True),  # frame | audio | clip | correction_audio
-    Column("sha256", String(64), nullable=False),
+    Column("sha256", Hash, nullable=False),
     Column("size_bytes", SIZE, nullable=False),
-    Column("path", String(160), nullable=False),  # inside the dataset folder
+    Column("path", String(160)),  # where it lies, null = where its hash says: see server.dataset.part_paths
+    Column("file", BigInteger, nullable=False),  # the first 8 bytes of the hash that its path names
     Column("received_at", Float, nullable=False),
 )
-Index("ix_parts_path", parts.c.path)  # whose a file is
+Index("ix_parts_file", parts.c.file)  # whose a file is
 
 erasures = Table(
     "erasures",

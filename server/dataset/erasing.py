@@ -24,7 +24,7 @@ from sqlalchemy import Connection, and_, delete, select, type_coerce, update
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.bodies import BodyText
-from server.dataset import derived, feature_cache, record_log, sample_row, sought, view, wishes
+from server.dataset import derived, feature_cache, part_paths, record_log, sample_row, sought, view, wishes
 from server.dataset.came import Merged
 from server.dataset.folder import Dataset
 from server.dataset.lookup import Key
@@ -215,7 +215,7 @@ def _paths(connection: Connection, keys: Collection[Key]) -> set[str]:
     table = db.parts
     paths = set[str]()
     for device, some in _by_device(keys):
-        query = select(table.c.path).where(table.c.device == device, table.c.record_id.in_(some))
+        query = select(part_paths.PATH).where(table.c.device == device, table.c.record_id.in_(some))
         paths |= set(connection.execute(query).scalars())
     return paths
 
@@ -225,7 +225,7 @@ def still_used(connection: Connection, paths: Collection[str], *, but: Collectio
     composed anew, without them. One look at all moments, however many files there are."""
     used = set[str]()
     for some in wishes.in_pieces(paths):
-        used |= set(connection.execute(select(db.parts.c.path).where(db.parts.c.path.in_(some))).scalars())
+        used |= set(connection.execute(select(part_paths.PATH).where(part_paths.among(some))).scalars())
     left = {Path(path).stem: path for path in set(paths) - used}
     moments = select(db.samples.c.sample_id, type_coerce(db.samples.c.body, BodyText))
     for sample_id, body in connection.execute(moments) if left else ():

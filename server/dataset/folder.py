@@ -5,7 +5,8 @@
     ├── audio/<sha256>.wav
     ├── clips/<sha256>.mp4
     ├── metadata.jsonl        one JSON object a line: frame_path, audio_path, instruction and the sample's other fields
-    └── records.jsonl         what devices sent, as the database knows it (server.dataset.record_log)
+    ├── records.jsonl         what devices sent, as the database knows it (server.dataset.record_log)
+    └── closed/               earlier lines of both, compressed (server.dataset.line_log)
 
 Rules that it keeps:
 
@@ -15,7 +16,7 @@ Rules that it keeps:
 3. A row is on disk when `append` returns. A last line that power cut short is dropped before the next append, and
    readers leave it out.
 4. A dataset version is (length of the log in bytes, SHA-256 of those bytes): the rows name their files by hash, so the
-   pair fixes every byte that a training run could see.
+   pair fixes every byte that a training run could see. What is compressed of it makes no difference.
 5. Readers keep fields that they do not know.
 
 Only `server.dataset.row_log` appends here for samples that have a database; this module needs no database to be read.
@@ -36,10 +37,12 @@ from typing import Any
 
 import msgspec
 
+from server.dataset import line_log
 from server.dataset.blobs import PLACES, Blobs, FolderBlobs
 from server.dataset.line_index import LineIndex
 from server.dataset.sample_row import SampleRow, fold, from_dict, number_in
 from shared import atomic, file_lock, topics
+from shared.atomic import Step, no_step
 from shared.errors import DatasetError
 
 LOG_NAME = "metadata.jsonl"
@@ -58,13 +61,16 @@ class Dataset:
     blobs: where its payload files lie; None = in the folder
     """
 
-    def __init__(self, folder: Path, blobs: Blobs | None = None) -> None:
+    def __init__(self, folder: Path, blobs: Blobs | None = None, *, step: Step = no_step) -> None:
         self.folder = folder
         self.blobs: Blobs = blobs or FolderBlobs(folder)
         self.log = folder / LOG_NAME
         self.records = folder / RECORDS_NAME
-        self._named: set[Path] = set()
-        """Logs whose entry in the folder is known to be durable."""
+        self._step = step
+        self._ends: dict[Path, int] = {}
+        """Log → where the plain end began that was last written to: it is a new file after each cut."""
+        self._named: dict[Path, int] = {}
+        """The same of those whose entry in the folder is known to be durable."""
 
     def create(self) -> None:
         """Make the folders; does nothing where they exist."""
@@ -98,9 +104,11 @@ class Dataset:
     def version(self) -> tuple[int, str]:
         """(length of the whole lines in bytes, hex SHA-256 of those bytes)."""
         digest, size = hashlib.sha256(), 0
-        for _, line in atomic.whole_lines(self.log):
-            digest.update(line)
-            size += len(line)
+        for block in line_log.blocks(self.log):
+            if block.damage:
+                raise line_log.unreadable(self.log, block)
+            digest.update(block.text)
+            size += block.size
         return size, digest.hexdigest()
 
     def path_of(self, kind: str, sha256: str) -> str:
@@ -112,12 +120,25 @@ class Dataset:
 
     @contextmanager
     def appending(self) -> Iterator[None]:
-        """Hold the right to append, between threads and processes; a torn last line is dropped first."""
+        """Hold the right to append, between threads and processes; a torn last line is dropped first, and afterwards
+        a log that became long is cut, and some of it compressed."""
         self.create()
         with self.still():
             atomic.drop_torn_tail(self.log)
             atomic.drop_torn_tail(self.records)
             yield
+            self._tidy()
+
+    def pack(self, *, going_on: Callable[[], bool] = lambda: True) -> None:
+        """Compress all that is closed, a second of it at a time, so that writers come in between. Raises: OSError."""
+        while going_on():
+            with self.still():
+                if not self._tidy():
+                    return
+
+    def _tidy(self) -> bool:
+        more = [line_log.tidy(log, step=self._step) for log in (self.log, self.records)]
+        return any(more)
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -149,12 +170,13 @@ class Dataset:
     def append_soon(self, log: Path, values: Iterable[Mapping[str, Any]]) -> int:
         """Add to one of the logs, inside `appending()`, for a caller who then makes it durable with `sync_log`."""
         data = b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
+        self._ends[log] = line_log.begins_at(log)
         with open(log, "ab", buffering=0) as file:
             written = file.write(data)
             if written != len(data):  # disk full: leave no half row behind for the next writer
                 file.truncate(file.tell() - written)
                 raise OSError(f"{log}: {written} of {len(data)} bytes were written. Free some disk space.")
-            return file.tell()
+            return self._ends[log] + file.tell()
 
     def blank(self, log: Path, about: Collection[str], blanked: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Write lines of one of the logs anew, inside `appending()`, each with as many bytes: the log stays as long.
@@ -165,19 +187,15 @@ class Dataset:
         if not about:  # most wishes are about what never came; the logs are long
             return
         wanted = re.compile(b"|".join(re.escape(name.encode()) for name in sorted(about)))
-        if not any(wanted.search(line) for _, line in atomic.whole_lines(log)):
-            return
-        with atomic.writing(log) as out:
-            for _, line in atomic.whole_lines(log):
-                out.write(_blanked(line, blanked) if wanted.search(line) else line)
+        line_log.rewrite(log, about, lambda line: _blanked(line, blanked) if wanted.search(line) else line)
 
     def sync_log(self, log: Path) -> None:
         """Make what was added durable. Raises: OSError."""
         with open(log, "rb") as file:
             os.fsync(file.fileno())
-        if log not in self._named:
+        if self._named.get(log) != self._ends[log]:
             atomic.fsync_dir(log.parent)
-            self._named.add(log)
+            self._named[log] = self._ends[log]
 
     def _append_synced(self, log: Path, values: Iterable[Mapping[str, Any]]) -> int:
         size = self.append_soon(log, values)
@@ -217,21 +235,20 @@ class RowHead:
 
 def heads(log: Path, *, up_to: int | None = None) -> Iterator[RowHead]:
     """The rows of metadata.jsonl. up_to: bytes of it that are looked at. Raises: DatasetError."""
-    at = 0
-    for where, line in log_lines(log):
+    for number, (at, line) in enumerate(line_log.lines(log), start=1):
         if up_to is not None and at >= up_to:
             return
         try:
             ids = _IDS.decode(line)
         except msgspec.MsgspecError as error:
             hint = "The file was changed by hand: restore it, or take that line out."
-            raise DatasetError(f"{where} is no row ({error}).", hint=hint) from None
+            raise DatasetError(f"{log}, line {number} is no row ({error}).", hint=hint) from None
         yield RowHead(ids.row_id, ids.sample_id, at, len(line))
-        at += len(line)
 
 
 def log_lines(log: Path, *, from_byte: int = 0) -> Iterator[tuple[str, bytes]]:
-    """(where it stands, line) of each whole line of a log, from the line that starts at `from_byte`."""
+    """(where it stands, line) of each whole line of a log, from the line that starts at `from_byte`. Raises:
+    DatasetError where closed lines cannot be read."""
     after = f" after byte {from_byte}" if from_byte else ""
-    for number, line in atomic.whole_lines(log, from_byte=from_byte):
+    for number, (_, line) in enumerate(line_log.lines(log, from_byte=from_byte), start=1):
         yield f"{log}, line {number}{after}", line

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server.dataset import pictures
+from server.dataset import line_log, pictures
 from server.dataset.sample_row import CONDITION_FIELDS, SampleRow, Split
 from server.labelling import lines
 from server.labelling.folder import LOG_NAME, inside, named
@@ -65,12 +65,21 @@ class Incoming:
 def from_lines(root: Path) -> Iterator[Incoming]:
     """The moments of every metadata.jsonl of a folder, as `lines` above. Raises: OSError."""
     for folder, split in folders(root):
-        for order, (number, line) in enumerate(lines.numbered(folder / LOG_NAME)):
+        for order, (number, line) in enumerate(_numbered(folder / LOG_NAME)):
             where = f"{folder / LOG_NAME}, line {number}"
             try:
                 yield _of_line(folder, lines.parsed(line), split=split, where=where, order=order)
             except (DatasetError, ValueError) as error:
                 yield Incoming(key=where, where=where, fault=str(error).removeprefix(f"{where}: "))
+
+
+def _numbered(log: Path) -> Iterator[tuple[int, bytes]]:
+    """Of a server's own log the closed lines, too."""
+    closed = 0
+    for closed, line in enumerate(line_log.closed_lines(log), start=1):
+        yield closed, line
+    for number, line in lines.numbered(log):
+        yield closed + number, line
 
 
 def folders(root: Path) -> list[tuple[Path, Split | None]]:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+from server.dataset.line_log import LineReader
+
 _CACHE_KB = 32_000
 _NOTE = """
 INSERT INTO lines VALUES (?, ?, ?, ?, 0) ON CONFLICT (key) DO UPDATE
@@ -22,7 +24,7 @@ class LineIndex:
     """Key → the newest line about it. A context manager. One thread."""
 
     def __init__(self, log: Path) -> None:
-        self._log = open(log, "rb") if log.exists() else None  # noqa: SIM115  closed at the end of the block
+        self._log = LineReader(log)
         self._lines = sqlite3.connect("", isolation_level=None)  # "" = on disk, deleted when it is closed
         for statement in (
             f"PRAGMA cache_size = -{_CACHE_KB}",
@@ -38,8 +40,7 @@ class LineIndex:
 
     def __exit__(self, *_exc: object) -> None:
         self._lines.close()
-        if self._log is not None:
-            self._log.close()
+        self._log.__exit__(*_exc)
 
     def add(self, lines: Iterable[tuple[str, int, int, int]]) -> None:
         """Note lines in the order of the log: (key, rank, offset, length). One takes the place of an earlier one of the
@@ -54,19 +55,14 @@ class LineIndex:
         if found is None:
             return None
         self._lines.execute("UPDATE lines SET seen = 1 WHERE key = ?", (key,))
-        return self._read(*found)
+        return self._log.read(*found)
 
     def unseen(self) -> Iterator[bytes]:
         """The newest lines about all that nobody asked for, by key."""
         for at, size in self._lines.execute("SELECT at, size FROM lines WHERE seen = 0 ORDER BY key"):
-            yield self._read(at, size)
+            yield self._log.read(at, size)
 
     def newest(self) -> Iterator[bytes]:
         """The newest line about each thing, in the order of the log."""
         for at, size in self._lines.execute("SELECT at, size FROM lines ORDER BY at"):
-            yield self._read(at, size)
-
-    def _read(self, at: int, size: int) -> bytes:
-        assert self._log is not None, "what has no lines has no offsets"
-        self._log.seek(at)
-        return self._log.read(size)
+            yield self._log.read(at, size)

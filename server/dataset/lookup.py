@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from server.database import store as db
-from server.dataset import choices, sample_row
+from server.dataset import choices, part_paths, sample_row
 from server.dataset.compose import KnownCorrection
 from server.dataset.sample_row import SampleRow
 from shared import strict
@@ -108,7 +108,7 @@ _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 # Built once: to build them costs as much as to run them.
 _BY_ID = select(db.records).where(db.records.c.record_id.in_(_IDS))
 _BY_CHUNK = select(db.records).where(db.records.c.chunk_id.in_(_IDS))
-_PARTS = select(db.parts).where(
+_PARTS = part_paths.rows().where(
     db.parts.c.device.in_(bindparam("devices", expanding=True)), db.parts.c.record_id.in_(_IDS)
 )
 _SAMPLES = select(db.samples.c.sample_id, db.samples.c.body).where(db.samples.c.sample_id.in_(_IDS))

@@ -36,7 +36,7 @@ from server.consent.terms import Consents
 from server.database import store as db
 from server.database import upserting
 from server.database.store import Store
-from server.dataset import help_calls, lookup, objections, record_log, row_log, wishes
+from server.dataset import help_calls, lookup, objections, part_paths, record_log, row_log, wishes
 from server.dataset.blobs import place_of
 from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction, plainly
 from server.dataset.choices import HeardChoice, to_list
@@ -182,7 +182,7 @@ class Merge:
         """Corrections nobody has listened to, oldest first."""
         r, p = db.records, db.parts
         join = (p.c.device == r.c.device) & (p.c.record_id == r.c.record_id) & (p.c.kind == "correction_audio")
-        query = select(r.c.device, r.c.body, p.c.path).join(p, join).where(r.c.transcript.is_(None))
+        query = select(r.c.device, r.c.body, part_paths.PATH).join(p, join).where(r.c.transcript.is_(None))
         with self._store.reading() as connection:
             rows = connection.execute(query.order_by(r.c.received_at)).all()
         read = self._dataset.blobs.read
@@ -288,7 +288,7 @@ class _Batch:
         if self._records:
             self.connection.execute(insert(db.records), self._records)
         if self._parts:
-            self.connection.execute(insert(db.parts), self._parts)
+            self.connection.execute(insert(db.parts), list(map(part_paths.stored, self._parts)))
         self._compose()
         self._records, self._parts, self._changed = [], [], {}
         not_kept, self._not_kept = self._not_kept, []

@@ -28,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 
 from server.database import store as db
-from server.dataset import row_log, wishes
+from server.dataset import line_log, part_paths, row_log, wishes
 from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
 from server.dataset.line_index import LineIndex
 from shared import topics
@@ -96,10 +96,10 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
 def facts(connection: Connection) -> Iterator[dict[str, Any]]:
     """What the database knows, as the lines that say so, roughly in the order received: that of the tables, which no
     sorting holds up."""
-    r, p = db.records, db.parts
+    r = db.records
     for row in _streamed(connection, select(r)):
         yield line_about("record", row)
-    for row in _streamed(connection, select(p)):
+    for row in _streamed(connection, part_paths.rows()):
         yield line_about("part", row)
     for row in connection.execute(select(db.erasures).order_by(db.erasures.c.received_at)).mappings():
         yield line_about("erasure", {**row, "record_id": row["erase_id"]})
@@ -132,7 +132,7 @@ def catch_up(connection: Connection, dataset: Dataset, known_size: int) -> set[t
     Returns the (device, record id) that it is about. Only the tail is read; a file that is shorter than remembered is
     for `server.dataset.recover`.
     """
-    size = dataset.records.stat().st_size if dataset.records.exists() else 0
+    size = line_log.size(dataset.records)
     if size <= known_size:
         return set()
     _, about = take_in(connection, newest(read(dataset.records, from_byte=known_size)))
@@ -166,12 +166,10 @@ def index_of(path: Path, *, up_to: int | None = None) -> LineIndex:
 
 
 def _places(path: Path, up_to: int | None) -> Iterator[tuple[str, int, int, int]]:
-    at = 0
-    for where, text in log_lines(path):
+    for number, (at, text) in enumerate(line_log.lines(path), start=1):
         if up_to is not None and at >= up_to:
             return
-        yield name_of(parse(text, where=where)), 0, at, len(text)
-        at += len(text)
+        yield name_of(parse(text, where=f"{path}, line {number}")), 0, at, len(text)
 
 
 def in_order(index: LineIndex) -> Iterator[Line]:
@@ -204,7 +202,8 @@ def _take(connection: Connection, line: Line) -> bool:
     known = connection.execute(select(table).where(*key)).mappings().first()
     if known is None:
         if what in ("record", "part"):
-            connection.execute(insert(table).values(**_values(line, FIELDS[what])))
+            own = part_paths.stored(line) if what == "part" else _values(line, FIELDS[what])
+            connection.execute(insert(table).values(**own))
         return what in ("record", "part")
     if what == "lost" and known["sha256"] == line["sha256"]:
         return bool(connection.execute(delete(table).where(*key)).rowcount)

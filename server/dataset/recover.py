@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from server.database.store import Store
-from server.dataset import record_log, row_log
+from server.dataset import line_log, record_log, row_log
 from server.dataset.folder import RECORDS_NAME, Dataset
 from server.dataset.line_index import LineIndex
 from server.dataset.merge import Merge
@@ -56,7 +56,7 @@ def recover(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, thoro
 
 def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, int, set[tuple[str, str]]]:
     with dataset.appending(), store.writing() as connection:
-        size = dataset.records.stat().st_size if dataset.records.exists() else 0
+        size = line_log.size(dataset.records)
         known_size = row_log.remembered_size(connection, RECORDS_NAME)
         if size == known_size != 0 and not thoroughly:
             return 0, 0, set()
@@ -65,12 +65,8 @@ def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, in
             appended, (taken_in, about) = 0, record_log.take_in(connection, lines)
         else:  # the file may lack what the database has
             appended, taken_in, about = _all_facts(connection, dataset)
-        row_log.remember_size(connection, RECORDS_NAME, _size(dataset))
+        row_log.remember_size(connection, RECORDS_NAME, line_log.size(dataset.records))
     return appended, taken_in, about
-
-
-def _size(dataset: Dataset) -> int:
-    return dataset.records.stat().st_size if dataset.records.exists() else 0
 
 
 def _all_facts(connection: Connection, dataset: Dataset) -> tuple[int, int, set[tuple[str, str]]]:

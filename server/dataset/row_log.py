@@ -48,7 +48,7 @@ from sqlalchemy import (
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import groups, rollups, sample_row, sought
+from server.dataset import groups, line_log, rollups, sample_row, sought
 from server.dataset.folder import Dataset
 from server.dataset.groups import WalkGroup
 from server.dataset.sample_row import SampleRow, Split, next_version, version_of
@@ -327,7 +327,7 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 
 def _size(dataset: Dataset) -> int:
-    return dataset.log.stat().st_size if dataset.log.exists() else 0
+    return line_log.size(dataset.log)
 
 
 def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:

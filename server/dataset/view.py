@@ -15,15 +15,14 @@ Rules that it keeps:
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
 from exporters.datasets import card
 from exporters.datasets.card import DatasetCard
+from server.dataset import line_log
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow, foreign_fields
 from server.dataset.teaching import may_teach
@@ -74,8 +73,8 @@ class LoadableView:
     def refresh(self) -> bool:
         """Make it anew where it is not of this log; returns whether it did. One that took long is not made again for
         RESTS times as long: the log is read whole. Raises: DatasetError, OSError."""
-        log, began_s = self.dataset.log, self.clock.monotonic_s()
-        if not log.exists() or began_s < self._rests_until_s:
+        began_s = self.clock.monotonic_s()
+        if not line_log.exists(self.dataset.log) or began_s < self._rests_until_s:
             return False
         seen = _mark(self.dataset)
         if seen == self._seen:
@@ -87,13 +86,12 @@ class LoadableView:
         return True
 
 
-LogMark = tuple[int, int, int]
-"""(inode, size, time of change in ns): a log whose lines were blanked is another file."""
+LogMark = tuple[int, int]
+"""(how often lines were blanked, bytes)."""
 
 
 def _mark(dataset: Dataset) -> LogMark:
-    status = dataset.log.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return line_log.rewritten(dataset.log), line_log.size(dataset.log)
 
 
 def write(dataset: Dataset) -> Counter[str]:
@@ -102,17 +100,16 @@ def write(dataset: Dataset) -> Counter[str]:
     OSError."""
     while True:
         with dataset.still():
-            held = open(dataset.log, "rb") if dataset.log.exists() else None  # noqa: SIM115  closed by the block below
-        with held or nullcontext():  # while it is open, no other log gets its inode
-            splits = _write_beside(dataset)
-            if _placed(dataset, splits, held.fileno() if held else None):
-                return splits
+            rewritten = line_log.rewritten(dataset.log)
+        splits = _write_beside(dataset)
+        if _placed(dataset, splits, rewritten):
+            return splits
 
 
-def _placed(dataset: Dataset, splits: Counter[str], log: int | None) -> bool:
+def _placed(dataset: Dataset, splits: Counter[str], rewritten: int) -> bool:
     """Put what was written in its place; False where it was read from a log that lines were blanked in since."""
     with dataset.still():
-        if log is not None and not (dataset.log.exists() and os.path.samestat(os.fstat(log), dataset.log.stat())):
+        if line_log.rewritten(dataset.log) != rewritten:
             remove(dataset)
             return False
         if splits:

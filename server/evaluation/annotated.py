@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.dataset import pictures
+from server.dataset import line_log, pictures
 from server.dataset.folder import LOG_NAME, Dataset
 from server.dataset.teaching import may_teach
 from server.evaluation.facts import Course, Frame, Thing, Truth, seen_side
@@ -170,7 +170,8 @@ def _of_stills(name: str, group: str, stills: Sequence[tuple[Path, Truth | None]
 
 
 def _dataset(folder: Path) -> list[Course]:
-    if any(b'"sample_id"' in line for _, line in itertools.islice(lines.numbered(folder / LOG_NAME), 1)):
+    log = folder / LOG_NAME
+    if line_log.begins_at(log) or any(b'"sample_id"' in line for _, line in itertools.islice(lines.numbered(log), 1)):
         return _confirmed(folder)
     where = f"{folder / LOG_NAME}, line"
     return _grouped((row.video, row.frame, row.instruction, f"{where} {row.line}") for row in label.labelled(folder))

@@ -23,7 +23,7 @@ from types import FrameType
 
 from server import walks
 from server.consent.terms import wearer_of
-from server.dataset import material
+from server.dataset import line_log, material
 from server.dataset.folder import Dataset
 from server.dataset.packed_rows import PackedRows
 from server.dataset.sample_row import SampleRow, files_of
@@ -83,7 +83,7 @@ def view_of(
     dataset: Dataset, *, blurred: bool = True, allowed: Callable[[SampleRow], bool] = lambda row: True
 ) -> DatasetView:
     """blurred: as `learn.blurred` says; allowed: whether a wearer agreed to a row's use (server.consent.terms)"""
-    if not dataset.log.exists():
+    if not line_log.exists(dataset.log):
         return DatasetView(dataset.blobs.gathered(()), dataset.version(), PackedRows())
     pictures, worn = set[str](), dict[str, tuple[float, str]]()
 

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import record_log, row_log
+from server.dataset import part_paths, record_log, row_log
 from server.dataset.blobs import PLACES
 from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.sample_row import SampleRow, next_version
@@ -51,7 +51,7 @@ class _Wanted:
             "CREATE TABLE wanted (path TEXT, user TEXT, needed INTEGER, PRIMARY KEY (path, user)) WITHOUT ROWID"
         )
         with store.reading() as connection:
-            parts = select(db.parts.c.path, db.parts.c.record_id).execution_options(yield_per=EVERY)
+            parts = select(part_paths.PATH, db.parts.c.record_id).execution_options(yield_per=EVERY)
             self._add((path, user, 1) for path, user in connection.execute(parts))
             rows = select(db.dataset_rows.c.sample_id, db.dataset_rows.c.body).execution_options(yield_per=EVERY)
             self._add(
@@ -140,7 +140,7 @@ class FileCheck:
     def _is_wanted(self, path: str, users: Sequence[str]) -> bool:
         """Whether the database still names it: a record's, or, of moments from elsewhere, a row's."""
         with self._store.reading() as connection:
-            if connection.execute(select(db.parts.c.path).where(db.parts.c.path == path).limit(1)).first():
+            if connection.execute(select(db.parts.c.kind).where(part_paths.at(path)).limit(1)).first():
                 return True
             rows = [row_log.current(connection, user) for user in users]
         return any(row is not None and without(row, path) != row for row in rows)
@@ -158,12 +158,12 @@ class FileCheck:
         table = db.parts
         with self._dataset.appending(), self._store.writing() as connection:
             row_log.catch_up(connection, self._dataset, now_s=self._clock.utc_s())
-            rows = list(connection.execute(select(table).where(table.c.path == path)).mappings())
+            rows = list(connection.execute(part_paths.rows().where(part_paths.at(path))).mappings())
             lines = [record_log.line_about("lost", row) for row in rows]
             if lines:
                 size = self._dataset.append_records(lines)
                 row_log.remember_size(connection, self._dataset.records.name, size)
-                connection.execute(delete(table).where(table.c.path == path))
+                connection.execute(delete(table).where(part_paths.at(path)))
             for user in users:
                 row = row_log.current(connection, user)
                 after = None if row is None else without(row, path)

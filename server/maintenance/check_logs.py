@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from sqlalchemy import Connection, func, select
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
-from server.dataset import record_log, sample_row
+from server.dataset import line_log, record_log, sample_row
 from server.dataset.folder import Dataset
 from server.dataset.line_index import LineIndex
+from server.dataset.line_log import Block
 from server.maintenance.findings import HomeFinding, set_aside
 from server.maintenance.progress import EVERY, CheckPart, Told, nobody, told
 from shared import atomic, strict, topics
@@ -30,8 +33,8 @@ def damage(dataset: Dataset, home: Path, *, repair: bool, to: Told = nobody) -> 
     """Lines that cannot be read. A repair keeps the old file in quarantine and writes one of the others."""
     findings = []
     for log, size in _sizes(dataset).items():
-        bad, torn = _read(log, size, _row if log == dataset.log else _fact, to)
-        findings += [_torn(log, repair=repair)] if torn else []
+        bad, end = _read(log, size, _row if log == dataset.log else _fact, to)
+        findings += [_torn(log, repair=repair)] if end < size else []
         findings += _damaged(home, log, bad, repair=repair)
     return findings
 
@@ -42,7 +45,7 @@ def _sizes(dataset: Dataset) -> dict[Path, int]:
     if not dataset.folder.is_dir():
         return {}
     with dataset.still():
-        return {log: log.stat().st_size for log in (dataset.log, dataset.records) if log.exists()}
+        return {log: line_log.size(log) for log in (dataset.log, dataset.records) if line_log.exists(log)}
 
 
 def _torn(log: Path, *, repair: bool) -> HomeFinding:
@@ -51,44 +54,59 @@ def _torn(log: Path, *, repair: bool) -> HomeFinding:
     return HomeFinding("line torn", log.name, "its last line was cut short", done)
 
 
-def _damaged(home: Path, log: Path, bad: Sequence[tuple[int, str]], *, repair: bool) -> list[HomeFinding]:
-    """bad: (number of the line, what is wrong with it)"""
+@dataclass(frozen=True, slots=True)
+class _BadLine:
+    """A line, or a part of closed lines, that cannot be read."""
+
+    at: int
+    where: str
+    why: str
+
+
+def _damaged(home: Path, log: Path, bad: Sequence[_BadLine], *, repair: bool) -> list[HomeFinding]:
     if bad and repair:
-        _take_out(home, log, {number for number, _ in bad})
+        _take_out(home, log, {line.at for line in bad})
     done = "taken out; what the database has of it is written again" if repair else ""
-    return [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
+    return [HomeFinding(DAMAGED, f"{log.name}, {line.where}", line.why, done) for line in bad]
 
 
 def _take_out(home: Path, log: Path, bad: Collection[int]) -> None:
-    """Write the log anew without these lines; the old one lies in quarantine. A crash between the two leaves the log
-    whole or missing, and then it is made again from the database."""
+    """Write the log anew, all of it plain, without the lines at these places; the old files lie in quarantine. After a
+    crash between the two what is missing is made again from the database."""
     new = log.with_name(f"{log.name}.mended")
     with atomic.writing(new) as out:
-        for number, line in atomic.whole_lines(log):
-            if number not in bad:
-                out.write(line)
-    set_aside(home, log)
+        for block in line_log.blocks(log):
+            out.writelines(line for at, line in _placed(block) if at not in bad)
+    line_log.tell_of_it(log)
+    for path in line_log.files_of(log):
+        set_aside(home, path)
     atomic.move(new, log)
 
 
-def _read(log: Path, size: int, read: Callable[[bytes, str], object], to: Told) -> tuple[list[tuple[int, str]], bool]:
-    """(damaged lines with why, whether the last one is torn), of the first `size` bytes"""
-    bad: list[tuple[int, str]] = []
-    at = 0
-    with open(log, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if at >= size:
-                break
-            at += len(line)
-            if not line.endswith(b"\n"):
-                return bad, True
-            if number % EVERY == 0:
-                to(CheckPart(f"reading {log.name}", at, size))
-            why = _damage_of(line, f"line {number}", read)
+def _placed(block: Block) -> Iterator[tuple[int, bytes]]:
+    at = block.at
+    for line in io.BytesIO(block.text):
+        yield at, line
+        at += len(line)
+
+
+def _read(log: Path, size: int, read: Callable[[bytes, str], object], to: Told) -> tuple[list[_BadLine], int]:
+    """(what is damaged, where the last whole line ends), of the first `size` bytes"""
+    bad: list[_BadLine] = []
+    number, end = 0, 0
+    for block in line_log.blocks(log):
+        if block.at >= size:
+            break
+        if block.damage:
+            bad.append(_BadLine(block.at, line_log.place_of(block), block.damage))
+        for at, line in _placed(block):
+            number += 1
+            why = _damage_of(line, f"line {number}", read) if at < size else ""
             if why:
-                bad.append((number, why))
-    to(CheckPart(f"reading {log.name}", size, size))
-    return bad, False
+                bad.append(_BadLine(at, f"line {number}", why))
+        end = block.at + block.size
+        to(CheckPart(f"reading {log.name}", min(end, size), size))
+    return bad, end
 
 
 def _damage_of(line: bytes, where: str, read: Callable[[bytes, str], object]) -> str:
@@ -156,7 +174,7 @@ def differences(store: Store, dataset: Dataset, *, to: Told = nobody) -> Iterato
     with store.reading() as connection:
         with dataset.still():
             rows = connection.execute(select(func.count()).select_from(db.dataset_rows)).scalar() or 0
-            sizes = [log.stat().st_size if log.exists() else 0 for log in (dataset.log, dataset.records)]
+            sizes = [line_log.size(log) for log in (dataset.log, dataset.records)]
         with LineIndex(dataset.log) as lines:
             lines.add(_row_places(dataset.log, sizes[0]))
             yield from _row_differences(lines, told(_rows(connection), "comparing rows", rows, to))

@@ -27,7 +27,18 @@ from server.consent.tables import deletions
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import blobs, derived, erasing, feature_cache, help_calls, record_log, row_log, view, wishes
+from server.dataset import (
+    blobs,
+    derived,
+    erasing,
+    feature_cache,
+    help_calls,
+    part_paths,
+    record_log,
+    row_log,
+    view,
+    wishes,
+)
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.privacy import exports, leftovers, models, plans
@@ -173,7 +184,7 @@ def _note_parts(port: DeletionPort, plan: DeletionPlan) -> None:
     with port.dataset.appending(), port.store.writing() as connection:
         left = record_log.catch_up(connection, port.dataset, row_log.remembered_size(connection, log.name))
         own = table.c.record_id.in_(plan.blurred), table.c.kind.in_(set(plan.files.values()))
-        rows = connection.execute(select(table).where(*own)).mappings().all()
+        rows = connection.execute(part_paths.rows().where(*own)).mappings().all()
         if rows:
             size = port.dataset.append_records([record_log.line_about("part", row) for row in rows])
             row_log.remember_size(connection, log.name, size)

@@ -15,7 +15,7 @@ from server.consent import terms
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import feature_cache, wishes
+from server.dataset import feature_cache, line_log, wishes
 from server.dataset.folder import Dataset
 from server.privacy.plans import DeletionKind, DeletionPlan
 from shared import atomic, file_lock
@@ -115,7 +115,7 @@ def found(store: Store, dataset: Dataset, plan: DeletionPlan) -> list[str]:
         places = [*_in_tables(connection, plan), *_shards(store.home, plan)]
     names = {*plan.moments, *(name for names in plan.records.values() for name in names)}
     for log in (dataset.log, dataset.records):
-        for number, line in atomic.whole_lines(log):
+        for number, (_, line) in enumerate(line_log.lines(log), start=1):
             if _speaks(line, names):
                 places.append(f"{log.name}, line {number}")
     return places

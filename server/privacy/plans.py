@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from server.consent import register
 from server.database import store as db
-from server.dataset import wishes
+from server.dataset import part_paths, wishes
 from shared import strict
 from shared.errors import Refused
 from shared.plural import several
@@ -197,8 +197,8 @@ def _files(connection: Connection, moments: Sequence[str], records: Iterable[tup
         by_device[device].append(record_id)
     for device, record_ids in by_device.items():  # by the table's key
         for some in wishes.in_pieces(record_ids):
-            query = select(parts.path, parts.kind).where(parts.device == device, parts.record_id.in_(some))
-            found |= {row.path: row.kind for row in connection.execute(query)}
+            query = select(part_paths.PATH, parts.kind).where(parts.device == device, parts.record_id.in_(some))
+            found |= dict(connection.execute(query).all())
     for some in wishes.in_pieces(moments):
         bodies = select(db.dataset_rows.c.body).where(db.dataset_rows.c.sample_id.in_(some))
         for body in connection.execute(bodies).scalars():

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, update
 from server.consent.settings import ConsentSettings
 from server.consent.tables import deletions
 from server.database import store as db
-from server.dataset import pictures, row_log
+from server.dataset import part_paths, pictures, row_log
 from server.dataset.sample_row import SampleRow, next_version
 from server.privacy import blurring, deletion, plans
 from server.privacy.blurring import PeopleFinder
@@ -131,4 +131,4 @@ def _move_parts(port: DeletionPort, connection: Connection, row: SampleRow, made
     for kind, path in made.paths.items():
         own = table.c.device == row.device, table.c.record_id == row.sample_id, table.c.kind == kind
         size = port.dataset.blobs.size(path)
-        connection.execute(update(table).where(*own).values(path=path, size_bytes=size))
+        connection.execute(update(table).where(*own).values(**part_paths.lying_at(path), size_bytes=size))

@@ -203,8 +203,8 @@ def storage(home: Path) -> dict[str, int]:
     used = {place: blobs.used(dataset.blobs, place) for place in ("frames", "audio", "clips")}
     used["models"] = size_of(home / "models")
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    metadata = dataset.log.stat().st_size if dataset.log.exists() else 0
-    return {**used, "metadata": metadata, "database": database}
+    logs = sum(path.stat().st_size for path in (home / "dataset").glob("*.jsonl"))
+    return {**used, "metadata": logs + size_of(home / "dataset" / "closed"), "database": database}
 
 
 def size_of(folder: Path) -> int:

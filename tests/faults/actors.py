@@ -32,6 +32,7 @@ from device.updates.updater import Updater, UpdaterPorts
 from server.broker.files import LEAST_QUEUED
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
+from server.dataset import line_log
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
@@ -64,6 +65,8 @@ FRAMES = 4
 """So many functions name a call that a process dies at."""
 LEASE_S = 2.0
 FREE_MB = 32  # the disks of these tests are small
+CUT_BYTES = 2_500
+"""Of a log: a chunk or two, so that its end is cut and compressed in each story."""
 _log = logging.getLogger(__name__)
 
 SEALING_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -386,7 +389,8 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
     store = open_store(orders.home)
     if orders.fate.watch_calls:
         striker.watch_commits(killer, store.engine)
-    dataset = Dataset(orders.home / "dataset")
+    line_log.CUT_BYTES = CUT_BYTES
+    dataset = Dataset(orders.home / "dataset", step=killer)
     merge = Merge(store, dataset, clock, step=killer)
     recover(store, dataset, merge, clock)
     registry = Registry(orders.home, store=store, clock=clock)

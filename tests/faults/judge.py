@@ -23,6 +23,7 @@ from device.outbox.outbox import Outbox
 from device.updates.slots import current_slot
 from server.database import store as db
 from server.database.store import Store, open_store
+from server.dataset import part_paths
 from server.dataset.folder import Dataset
 from server.maintenance.check import check
 from shared import bundle
@@ -114,7 +115,7 @@ class _Server:
         try:
             with store.reading() as connection:
                 found = connection.execute(select(db.records.c.device, db.records.c.record_id)).all()
-                parts = connection.execute(select(db.parts)).all()
+                parts = connection.execute(part_paths.rows()).all()
                 kept_aside = connection.execute(select(db.quarantine)).all()
         finally:
             store.close()

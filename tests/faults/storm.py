@@ -20,7 +20,7 @@ from pathlib import Path
 from device.outbox import outbox
 from device.updates.slots import current_slot
 from device.updates.state_file import load_denied
-from server.dataset import merge
+from server.dataset import line_log, merge
 from server.ingest import arrivals, ingest, share
 from server.releases.registry import Registry
 from server.releases.signing import Release
@@ -41,7 +41,9 @@ from tests.shared.bundle.bundles import contents, make_bundle
 FAIR = Weather(bytes_per_s=300_000, delay_s=0.02)  # a phone's uplink: most faults then hit a file on its way
 TEN_YEARS_S = 10 * 365.25 * 86400
 DEVICE_STEPS = outbox.STEPS
-SERVER_STEPS = (*arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *share.CRASH_POINTS, *merge.STEPS)
+SERVER_STEPS = (
+    *arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *share.CRASH_POINTS, *merge.STEPS, *line_log.STEPS,
+)  # fmt: skip
 FINISH_S = 240.0
 DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
 LEASE_FAULTS = ("server_stays_away", "server_wakes_too_late")

@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 from device.outbox.outbox import Outbox
 from server.database import store as db
 from server.database.store import open_store
+from server.dataset import part_paths
 from tests.faults import cargo, soak
 from tests.faults.carrier import bring_all
 from tests.faults.judge import Party, Verdict, judge, model_trouble
@@ -60,7 +61,7 @@ class Scene:
     def blob(self, record_id: str, kind: str) -> Path:
         store = open_store(self.home)
         with store.reading() as connection:
-            wanted = select(db.parts.c.path).where(db.parts.c.record_id == record_id, db.parts.c.kind == kind)
+            wanted = select(part_paths.PATH).where(db.parts.c.record_id == record_id, db.parts.c.kind == kind)
             path = str(connection.scalars(wanted).one())
         store.close()
         return self.home / "dataset" / path

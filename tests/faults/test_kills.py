@@ -11,7 +11,7 @@ import pytest
 from device.outbox import outbox
 from device.updates import tuf_client
 from server.broker.child import find_mosquitto
-from server.dataset import merge
+from server.dataset import line_log, merge
 from server.ingest import arrivals, ingest, share
 from tests.faults.stories import Outcome, Point
 from tests.faults.sweep import Theatre, group
@@ -28,6 +28,7 @@ POINTS = (
     Point("sending", "server", "merge:journal_written"),
     Point("sending", "server", "merge:committed"),
     Point("sharing", "server", "merge:synced"),
+    Point("sending", "server", "log:cut"),
     Point("updating", "device", "trust:root_kept"),
     Point("updating", "server", "release:timestamp_written"),
     Point("updating", "device", "blocks synced"),
@@ -53,7 +54,7 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(theatre: Theatre, point: Po
 def test_the_steps_that_the_product_names_are_all_in_the_soak(theatre: Theatre) -> None:
     """A step that no story takes would be a kill point on paper only."""
     seen = {point.name for point in theatre.points()}
-    named = {*outbox.STEPS, *arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS}
+    named = {*outbox.STEPS, *arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS, *line_log.STEPS}
     named |= {*share.CRASH_POINTS}
     named |= {f"trust:{name}" for name in tuf_client.CRASH_POINTS}
     assert named <= seen

@@ -16,7 +16,7 @@ from server.broker.child import BrokerChild
 from server.database import settings as database_settings
 from server.database import store as db
 from server.database.store import open_store
-from server.dataset import merge
+from server.dataset import merge, part_paths
 from server.dataset.folder import Dataset
 from server.ingest import arrivals, ingest
 from server.maintenance.check import check
@@ -82,7 +82,7 @@ def _check_home(home: Path) -> None:
         assert connection.execute(select(func.count()).select_from(db.records)).scalar() == CHUNKS + 1
         assert connection.execute(select(func.count()).select_from(db.parts)).scalar() == 3 * CHUNKS + 1
         assert connection.execute(select(func.count()).select_from(db.quarantine)).scalar() == 0
-        for path, digest in connection.execute(select(db.parts.c.path, db.parts.c.sha256)):
+        for path, digest in connection.execute(select(part_paths.PATH, db.parts.c.sha256)):
             assert sha256((home / "dataset" / path).read_bytes()).hexdigest() == digest
     rows = dataset.rows()
     assert sorted(row.sample_id for row in rows) == [chunk(number).chunk_id for number in range(CHUNKS)]

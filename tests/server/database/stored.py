@@ -1,31 +1,38 @@
-"""What the bytes of a file say to whoever looks for words in them: as they are, and inflated where they are bodies."""
+"""What the bytes of a file say to whoever looks for words in them: as they are, and inflated where they are bodies or
+compressed lines of a log."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from server.database import bodies
 
-_HEADER = bodies.pack("")[:6]
-"""Every body begins with it: zlib's, and which dictionary."""
+_STREAMS: tuple[tuple[bytes, Callable[[], zlib._Decompress]], ...] = (
+    (bodies.pack("")[:6], lambda: zlib.decompressobj(zdict=bodies.DICTIONARY)),  # zlib's, and which dictionary
+    (b"\x1f\x8b\x08", lambda: zlib.decompressobj(wbits=31)),
+)
+"""How streams begin, and what reads them."""
 _LONGEST = 256 * 1024
 
 
 def readable(path: Path) -> bytes:
-    """All bytes of a file, and behind them what bodies in it say: of rows, of free pages, and of those cut off."""
+    """All bytes of a file, and behind them what streams in it say: of rows, of free pages, and of those cut off."""
     data = path.read_bytes()
-    found, at = [data], data.find(_HEADER)
-    while at >= 0:
-        found.append(_inflated(data[at : at + _LONGEST]))
-        at = data.find(_HEADER, at + 1)
+    found = [data]
+    for header, opened in _STREAMS:
+        at = data.find(header)
+        while at >= 0:
+            found.append(_inflated(data[at : at + _LONGEST], opened))
+            at = data.find(header, at + 1)
     return b"\n".join(found)
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(data: bytes, opened: Callable[[], zlib._Decompress]) -> bytes:
     """As much as there is of a stream that something else follows, or that is damaged behind its beginning."""
     for step in (len(data), 1):
-        stream = zlib.decompressobj(zdict=bodies.DICTIONARY)
+        stream = opened()
         text = b""
         try:
             for at in range(0, len(data), step):

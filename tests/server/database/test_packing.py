@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, select
 
 from server.database import migrating, packing, sqlite
 from server.database import store as db
-from server.dataset import sample_row
+from server.dataset import part_paths, sample_row
 from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
@@ -72,7 +72,8 @@ def old(made: Path, memory_path: Path) -> Path:
 
 def contents(store: db.Store, name: str) -> list[dict[str, Any]]:
     with store.reading() as connection:
-        found = connection.execute(select(db.metadata.tables[name])).mappings()
+        query = part_paths.rows() if name == "parts" else select(db.metadata.tables[name])
+        found = connection.execute(query).mappings()
         return [{column: row.get(column, "") for column in KEPT[name]} for row in found]  # a column that is gone now
 
 
@@ -123,7 +124,7 @@ def test_an_old_database_says_the_same_in_fewer_bytes_and_a_copy_of_it_is_kept(o
     assert [(row["row_id"], row["body"]) for row in rows] == [(name, json.loads(body)) for name, body in before]
     assert sample_row.from_dict(review["after"]).ground_truth == WORDS.decode()
     whole(old)
-    copy = old / packing.COPY_NAME
+    copy = old / packing.COPY_NAMES[0]
     assert raw(copy, "SELECT row_id, body FROM dataset_rows ORDER BY seq") == before
     assert copy.stat().st_mode & 0o777 == 0o600, "it holds keys, as the database does"
     assert b'"frame_path"' not in (old / db.DATABASE_NAME).read_bytes(), "also not in a free page"
@@ -131,16 +132,16 @@ def test_an_old_database_says_the_same_in_fewer_bytes_and_a_copy_of_it_is_kept(o
 
 def test_it_is_brought_up_to_date_once(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db.open_store(old).close()
-    (old / packing.COPY_NAME).unlink()
+    (old / packing.COPY_NAMES[0]).unlink()
     for name in ("_pack_all", "_shrunk"):
         monkeypatch.delattr(packing, name)
     db.open_store(old).close()
-    assert not (old / packing.COPY_NAME).exists()
+    assert not (old / packing.COPY_NAMES[0]).exists()
 
 
 def test_a_new_database_has_no_copy(tmp_path: Path) -> None:
     db.open_store(tmp_path).close()
-    assert not (tmp_path / packing.COPY_NAME).exists()
+    assert not (tmp_path / packing.COPY_NAMES[0]).exists()
     assert raw(tmp_path / db.DATABASE_NAME, "PRAGMA user_version") == [(packing.SHRUNK,)]
 
 
@@ -160,7 +161,7 @@ def test_killed_at_any_step_the_next_start_finishes_it(old: Path, step: str, mon
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, f"it never came to: {step}"
     whole_after_open(old)
-    assert raw(old / packing.COPY_NAME, "SELECT row_id, body FROM dataset_rows ORDER BY seq") == before
+    assert raw(old / packing.COPY_NAMES[0], "SELECT row_id, body FROM dataset_rows ORDER BY seq") == before
 
 
 def whole_after_open(home: Path) -> None:
@@ -218,16 +219,16 @@ def test_the_copy_goes_with_the_first_thing_that_is_erased(old: Path) -> None:
     house = House(old)
     gone = moment(2).record.chunk_id
     wish = EraseRecord("pi-1-b00t-e001", "pi-1", 1_700_000_000.0, (gone,))
-    assert WORDS in readable(old / packing.COPY_NAME)
+    assert WORDS in readable(old / packing.COPY_NAMES[0])
     assert house.merge.put_record("pi-1", "erase", wish).state == "merged"
-    assert not (old / packing.COPY_NAME).exists()
+    assert not (old / packing.COPY_NAMES[0]).exists()
     house.close()
     assert not [path.name for path in old.rglob("*") if path.is_file() and WORDS in readable(path)]
 
 
 def test_room_that_a_copy_cut_off_had_taken_counts_as_room(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed while it copies, of a disk that just holds it: the next start must not ask for room that is its own."""
-    left = (old / packing.COPY_NAME).with_suffix(".part")
+    left = (old / packing.COPY_NAMES[0]).with_suffix(".part")
     left.write_bytes(bytes((old / db.DATABASE_NAME).stat().st_size))
     room = 2 * left.stat().st_size
     monkeypatch.setattr(

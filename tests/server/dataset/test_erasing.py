@@ -19,7 +19,7 @@ from sqlalchemy import insert, select
 from server import speech
 from server.database import review_tables
 from server.database import store as db
-from server.dataset import derived, feature_cache, wishes
+from server.dataset import derived, feature_cache, part_paths, wishes
 from server.dataset.came import Came, Merged, RecordCame
 from server.dataset.feature_cache import FeatureCache, Piece
 from server.dataset.merge import Merge
@@ -63,7 +63,7 @@ def left_of(house: House) -> dict[str, Any]:
             table.name: sorted(json.dumps([*map(str, row)]) for row in connection.execute(select(*columns)))
             for table, columns in (
                 (db.records, (db.records.c.record_id, db.records.c.body, db.records.c.transcript)),
-                (db.parts, (db.parts.c.record_id, db.parts.c.path)),
+                (db.parts, (db.parts.c.record_id, part_paths.PATH)),
                 (db.samples, (db.samples.c.sample_id, db.samples.c.body)),
                 (review_tables.reviews, (review_tables.reviews.c.before, review_tables.reviews.c.after)),
             )

@@ -16,7 +16,7 @@ from server.commands import main
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import DATABASE_NAME
-from server.dataset import rollups
+from server.dataset import part_paths, rollups
 from server.dataset.folder import Dataset
 from server.maintenance import check_files, check_state, home_lock
 from server.maintenance.check import CheckReport, check
@@ -57,7 +57,7 @@ def _contents(home: Path) -> tuple[object, ...]:
     r, p = db.records.c, db.parts.c
     with store.reading() as connection:
         records = select(r.device, r.record_id, r.kind, r.chunk_id, r.body, r.transcript, r.proposal)
-        parts = select(p.device, p.record_id, p.kind, p.sha256, p.path)
+        parts = select(p.device, p.record_id, p.kind, p.sha256, part_paths.PATH)
         found = (
             sorted(map(repr, connection.execute(records))),
             sorted(connection.execute(parts)),
@@ -317,7 +317,9 @@ def test_a_path_that_leads_out_of_the_dataset_is_named_and_nothing_there_is_move
     else:
         store = db.open_store(home)
         with store.writing() as connection:
-            connection.execute(update(db.parts).where(db.parts.c.kind == "clip").values(path="../waycue.toml"))
+            connection.execute(
+                update(db.parts).where(db.parts.c.kind == "clip").values(**part_paths.lying_at("../waycue.toml"))
+            )
         store.close()
     found = _look(home, repair=True)
     assert found.findings
