@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,10 @@ _ASKING = threading.Lock()  # each start asks after all children: two threads wo
 
 def context() -> ForkServerContext:
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(_PRELOAD)
+    # Each process imports the module that was started with `python -m`, too: half a second, where it is not known yet.
+    spec = sys.modules["__main__"].__spec__
+    own = [] if spec is None or spec.name.endswith("__main__") else [spec.name]
+    found.set_forkserver_preload([*_PRELOAD, *own])
     return found
 
 
