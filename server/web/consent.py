@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
@@ -210,17 +210,8 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
 
     def confirm(what: Deleted, name: str, words: list[str] | None, *, changed: bool = False) -> HTMLResponse:
         row = review.find(store, name) if what == "moments" else None
-        return pages.render(
-            "delete.html",
-            status=409 if changed else 200,
-            what=_KINDS[what].value,
-            name=name,
-            card=view.card(row) if row else None,
-            words=words,
-            told=_digest(words),
-            changed=changed,
-            link=f"/{what}/{quote(name, safe='')}",
-        )
+        told = _told_of(what, name, words, card=view.card(row) if row else None)
+        return pages.render("delete.html", status=409 if changed else 200, changed=changed, **told)
 
     def delete(request: Request, what: Deleted, name: str, told: str) -> Response:
         if not _may_delete(store, person.of(request), what, name):
@@ -260,6 +251,17 @@ def _deletions(store: Store, pages: PageRenderer, desk: PrivacyDesk) -> APIRoute
         return delete(request, "wearers", name, told)
 
     return routes
+
+
+def _told_of(what: Deleted, name: str, words: list[str] | None, *, card: view.MomentCard | None) -> dict[str, Any]:
+    return {
+        "what": _KINDS[what].value,
+        "name": name,
+        "card": card,
+        "words": words,
+        "told": _digest(words),
+        "link": f"/{what}/{quote(name, safe='')}",
+    }
 
 
 def _digest(words: list[str] | None) -> str:

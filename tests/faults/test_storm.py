@@ -13,8 +13,11 @@ from tests.faults.storm import Plan, storm
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed (apt install mosquitto)")
 
 
-def test_after_a_storm_everything_is_merged_exactly_once_and_every_device_has_a_model(memory_path: Path) -> None:
-    after = storm(memory_path, Plan(faults=14, chunks=12, pause_s=0.5, calm_s=0.3, seed=7))
+@pytest.mark.both_databases(soak=True)
+def test_after_a_storm_everything_is_merged_exactly_once_and_every_device_has_a_model(
+    memory_path: Path, database: str
+) -> None:
+    after = storm(memory_path, Plan(faults=14, chunks=12, pause_s=0.5, calm_s=0.3, seed=7, database=database))
     verdict = after.verdict
     assert after.clean, (verdict, after.bricked)
     assert (verdict.chunks, verdict.corrections, len(verdict.merged)) == (36, 6, 42)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import Engine, insert, inspect, select
 
 from server.access import accounts
 from server.access.person import Person, Role
@@ -24,9 +24,12 @@ from server.maintenance.check import check
 from server.maintenance.progress import CheckPart
 from shared.clock import SystemClock
 from shared.errors import ConfigError, Transient
+from tests.crash import Killer, fork
 from tests.postgres import PASSWORD, PostgresChild
 from tests.server.dataset.moments import House, moment, sound, spoken
 from tests.server.review.deciding import decide, row_of
+
+KILLS = 12
 
 
 @pytest.fixture
@@ -72,6 +75,7 @@ def everything(store: Store) -> dict[str, list[Any]]:
 def moved(home: Path, postgres: PostgresChild, url: Any) -> Path:
     """The same home, its settings naming the copy."""
     new = home.parent / "moved"
+    shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(home, new)
     postgres.write_settings(new, url)
     return new
@@ -160,6 +164,32 @@ def test_a_copy_that_is_cut_off_is_refused_and_goes_on_where_it_was(
     with closing(db.open_store(home)) as old, closing(db.open_store(new)) as store:
         assert everything(store)[table] == everything(old)[table]
         assert list(check_folds.differences(store)) == []
+
+
+@pytest.mark.soak
+def test_killed_right_before_any_commit_a_copy_goes_on_and_says_the_same(
+    home: Path, postgres: PostgresChild, monkeypatch: pytest.MonkeyPatch, memory_path: Path
+) -> None:
+    monkeypatch.setattr(copying, "AT_ONCE", 2)
+
+    def copied(url: Any, killer: Killer) -> None:
+        killer.watch_commits(Engine)
+        copying.copy(home, url)
+
+    log, whole = memory_path / "commits", postgres.empty()
+    assert fork(lambda: copied(whole, Killer(log))).status == 0
+    commits = len(log.read_text().splitlines())
+    assert commits > 2 * KILLS
+    with closing(db.open_store(moved(home, postgres, whole))) as store:
+        expected = everything(store)
+    for at in range(0, commits, commits // KILLS):
+        url = postgres.empty()
+        assert fork(lambda at=at, url=url: copied(url, Killer(at=at))).was_killed  # type: ignore[misc]
+        copying.copy(home, url)
+        with closing(db.open_store(moved(home, postgres, url))) as store:
+            assert everything(store) == expected, f"killed at commit {at} of {commits}"
+            assert list(check_folds.differences(store)) == []
+        postgres.drop(url)
 
 
 def test_what_changed_since_a_copy_was_cut_off_is_copied_anew(home: Path, target: Any, postgres: PostgresChild) -> None:
