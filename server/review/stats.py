@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from server.database.sqlite import DATABASE_NAME
+from server.dataset import line_log
 from server.dataset.judged import NO_OBJECT as NO_OBJECT
 from server.dataset.judged import SILENCE as SILENCE
 from server.dataset.judged import in_audit as in_audit
@@ -200,8 +201,7 @@ def storage(home: Path) -> dict[str, int]:
     parts = {"frames": "dataset/frames", "audio": "dataset/audio", "clips": "dataset/clips", "models": "models"}
     used = {name: size_of(home / folder) for name, folder in parts.items()}
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    logs = sum(path.stat().st_size for path in (home / "dataset").glob("*.jsonl"))
-    return {**used, "metadata": logs + size_of(home / "dataset" / "closed"), "database": database}
+    return {**used, "metadata": line_log.stored_bytes(home / "dataset" / "metadata.jsonl"), "database": database}
 
 
 def size_of(folder: Path) -> int:
