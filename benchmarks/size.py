@@ -29,7 +29,7 @@ from benchmarks._served_home import rss_mb, served
 from benchmarks.web import SIZES
 from server.database.store import DATABASE_NAME
 from server.dataset.folder import LOG_NAME, RECORDS_NAME
-from server.dataset.line_log import files_of
+from server.dataset.line_log import stored_bytes
 from shared import atomic
 
 OUT = Path("build/bench/size.json")
@@ -80,7 +80,7 @@ def _figures(home: Path, moments: int, scratch: Path) -> dict[str, Any]:
     check = _run(home, "check")
     export = _run(home, "export", "--format", "correction", "--out", str(scratch / f"export-{home.name}"))
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    logs = sum(path.stat().st_size for log in (LOG_NAME, RECORDS_NAME) for path in files_of(home / "dataset" / log))
+    logs = sum(stored_bytes(home / "dataset" / log) for log in (LOG_NAME, RECORDS_NAME))
     return {
         "start": start,
         "check": {"seconds": check.seconds, "cpu_s": check.cpu_s, "peak_mb": check.peak_mb},

@@ -34,11 +34,11 @@ class Member:
     place: int
     length: int
 
-    def about(self, data: bytes) -> frozenset[int]:
+    def about(self, data: bytes) -> array.array[int]:
         """CRC-32 of what its lines are about; empty where nobody knows."""
         extra = int.from_bytes(data[self.place + 10 : self.place + _BEFORE_EXTRA], "little")
         numbers = array.array("I", data[self.place + _HEAD.size : self.place + _BEFORE_EXTRA + extra])
-        return frozenset(_little(numbers))
+        return _little(numbers)
 
     def text(self, data: bytes) -> bytes:
         """Its lines. Raises: ValueError where it is damaged."""
@@ -95,7 +95,7 @@ def changed(
     numbers, out, done, differs = frozenset(map(_crc, about)), list[bytes](), 0, False
     for member in members(data, start=start, end=end):
         known, old = member.about(data), data[member.place : member.place + member.length]
-        text = b"" if known and known.isdisjoint(numbers) else _readable(member, data)
+        text = b"" if known and numbers.isdisjoint(known) else _readable(member, data)
         after = b"".join(map(change, io.BytesIO(text)))
         out.append(old if after == text else made(after))
         differs |= after != text

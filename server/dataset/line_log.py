@@ -280,6 +280,15 @@ def files_of(log: Path) -> list[Path]:
     return [*(piece.path for piece in _files(log)), *([log] if log.exists() else [])]
 
 
+def stored_bytes(log: Path) -> int:
+    """Bytes that it takes on the disk."""
+    total = 0
+    for path in files_of(log):
+        with suppress(FileNotFoundError):  # compressed or joined meanwhile
+            total += path.stat().st_size
+    return total
+
+
 def _files(log: Path) -> list[ClosedFile]:
     """Files of closed lines, also such as others hold already."""
     found = [match for name in _names(log) if (match := _NAME.fullmatch(name)) and match["log"] == log.stem]

@@ -184,5 +184,5 @@ def _about(splits: Counter[str]) -> DatasetCard:
         splits=Counter(splits),
         columns={**card.PICTURES, "split": "what its walk is good for: train, held_out or golden"},
         consent="It is the server's own: `waycue-server export --for others` writes what may be handed on.",
-        notes=["metadata.jsonl beside it is the log that this is made of: it holds superseded rows too."],
+        notes=["metadata.jsonl and closed/ beside it are the log that this is made of: it holds superseded rows too."],
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from server.database.sqlite import DATABASE_NAME
-from server.dataset import blobs
+from server.dataset import blobs, line_log
 from server.dataset.folder import Dataset
 from server.dataset.judged import NO_OBJECT as NO_OBJECT
 from server.dataset.judged import SILENCE as SILENCE
@@ -203,8 +203,7 @@ def storage(home: Path) -> dict[str, int]:
     used = {place: blobs.used(dataset.blobs, place) for place in ("frames", "audio", "clips")}
     used["models"] = size_of(home / "models")
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    logs = sum(path.stat().st_size for path in (home / "dataset").glob("*.jsonl"))
-    return {**used, "metadata": logs + size_of(home / "dataset" / "closed"), "database": database}
+    return {**used, "metadata": line_log.stored_bytes(home / "dataset" / "metadata.jsonl"), "database": database}
 
 
 def size_of(folder: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.database.bodies import unpack
+from server.dataset.folder import FOLDERS
 from tests.compatibility.commands import device_answers, exported, exported_records, server_answers
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -64,8 +65,18 @@ def database(home: Path) -> Rows:
 
 
 def _row(row: sqlite3.Row) -> dict[str, Any]:
-    """Bodies as what they say: how they lie there is the version's own."""
-    return {name: json.loads(unpack(row[name])) if _is_json(row[name]) else row[name] for name in row.keys()}  # noqa: SIM118
+    """Bodies, hashes and paths as what they say: how they lie there is the version's own."""
+    found = {name: _said(name, row[name]) for name in row.keys()}  # noqa: SIM118
+    if "file" in found and found["path"] is None:
+        folder, suffix = FOLDERS[found["kind"]]
+        found["path"] = f"{folder}/{found['sha256']}{suffix}"
+    return found
+
+
+def _said(name: str, value: Any) -> Any:
+    if name == "sha256" and isinstance(value, bytes):
+        return value.hex()
+    return json.loads(unpack(value)) if _is_json(value) else value
 
 
 def _is_json(value: object) -> bool:
