@@ -203,7 +203,7 @@ def storage(home: Path) -> dict[str, int]:
     used = {place: blobs.used(dataset.blobs, place) for place in ("frames", "audio", "clips")}
     used["models"] = size_of(home / "models")
     database = sum(path.stat().st_size for path in home.glob(f"{DATABASE_NAME}*"))
-    return {**used, "metadata": line_log.stored_bytes(home / "dataset" / "metadata.jsonl"), "database": database}
+    return {**used, "metadata": line_log.stored_bytes(dataset.log), "database": database}
 
 
 def size_of(folder: Path) -> int:
