@@ -84,7 +84,7 @@ def ready(kind: type[T]) -> type[T]:
     msgspec 0.22 keeps what it learns of a dataclass in the class before it has learnt all of it: two threads that read
     one for the first time at once ended the process with SIGSEGV (DataclassInfo with fields still NULL).
     """
-    if kind not in _ready:  # type: ignore[comparison-overlap]  # mypy does not take a class as hashable
+    if kind not in _ready:
         with _looking:
             msgspec.json.Decoder(kind)
             _ready.add(kind)

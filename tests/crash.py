@@ -90,8 +90,8 @@ class Killer:
         for name in names:
             setattr(owner, name, self._watched(name, getattr(owner, name), after=after))
 
-    def watch_commits(self, engine: Engine) -> None:
-        """Make the commits of a database steps, right before they happen."""
+    def watch_commits(self, engine: Engine | type[Engine]) -> None:
+        """Make the commits of a database steps, or of all, right before they happen."""
         from sqlalchemy import event  # takes a second: only those who ask pay
 
         event.listen(engine, "commit", lambda _connection: self.step(f"commit in {self.callers()}"))

@@ -64,7 +64,7 @@ def _read_at_once_for_the_first_time(kinds: int) -> None:
     sys.setswitchinterval(1e-6)
     names = [f"field_{number}" for number in range(30)]
     for number in range(kinds):
-        inner = make_dataclass(f"Inner{number}", [(name, Annotated[str, Meta(max_length=9)]) for name in names])
+        inner: Any = make_dataclass(f"Inner{number}", [(name, Annotated[str, Meta(max_length=9)]) for name in names])
         kind = make_dataclass(f"Kind{number}", [*((name, strict.Count) for name in names), ("z", tuple[inner, ...])])
         value = dict.fromkeys(names, 1) | {"z": [dict.fromkeys(names, "a")]}
         together = threading.Barrier(4)
