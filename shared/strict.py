@@ -7,6 +7,7 @@ are left out where it has none.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
@@ -41,6 +42,8 @@ LATER = {"later": True}
 """Metadata of a field that came after version 0.1.0: it is written only where it differs from its default, so that what
 older code wrote is written back to the same bytes."""
 
+_looking = threading.Lock()
+_ready: set[type[Any]] = set()
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 T = TypeVar("T")
@@ -63,7 +66,7 @@ def decode(kind: type[T], data: bytes, *, limit: int) -> T:
 def read(kind: type[T], value: Any) -> T:
     """Build a dataclass from plain JSON values. Raises: MessageError naming the field and what was expected."""
     try:
-        return msgspec.convert(_gather(kind, value), kind)
+        return msgspec.convert(_gather(kind, value), ready(kind))
     except (
         msgspec.ValidationError,
         UnicodeEncodeError,
@@ -73,6 +76,19 @@ def read(kind: type[T], value: Any) -> T:
         for pattern, words in _IN_WORDS.items():
             text = text.replace(f"`str` matching regex {pattern!r}", words)
         raise MessageError(f"{kind.__name__}: {text}.") from None
+
+
+def ready(kind: type[T]) -> type[T]:
+    """A class that msgspec has looked at as a whole, so that any thread may read it.
+
+    msgspec 0.22 keeps what it learns of a dataclass in the class before it has learnt all of it: two threads that read
+    one for the first time at once ended the process with SIGSEGV (DataclassInfo with fields still NULL).
+    """
+    if kind not in _ready:
+        with _looking:
+            msgspec.json.Decoder(kind)
+            _ready.add(kind)
+    return kind
 
 
 def plain(value: Any) -> Any:

@@ -40,6 +40,7 @@ from server.review import coverage, order, patterns, teaching
 from server.review.coverage import Coverage
 from server.review.patterns import ErrorPattern, MissingWord
 from server.review.teaching import Teachable
+from shared import strict
 from shared.child_process import die_with_parent, stand_back
 from shared.clock import Clock, SystemClock
 from shared.errors import Refused
@@ -178,7 +179,7 @@ FIGURES: Mapping[str, _Figures] = {
 
 def decoded(name: str, value: bytes) -> Any:
     """A value as its process wrote it. Raises: msgspec.MsgspecError."""
-    return msgspec.json.decode(value, type=FIGURES[name].kind)
+    return msgspec.json.decode(value, type=strict.ready(FIGURES[name].kind))
 
 
 def main(argv: list[str]) -> int:

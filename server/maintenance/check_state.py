@@ -10,7 +10,7 @@ import msgspec
 from server.maintenance.check_files import SeenFiles
 from server.maintenance.findings import HomeFinding
 from server.maintenance.progress import EVERY
-from shared import atomic
+from shared import atomic, strict
 
 SAVED_EVERY = 10 * EVERY  # files: some seconds of reading
 
@@ -32,7 +32,7 @@ def _path(home: Path) -> Path:
 def load(home: Path) -> SeenFiles | None:
     """None where no look was cut off."""
     try:
-        known = msgspec.json.decode(_path(home).read_bytes(), type=CutLook)
+        known = msgspec.json.decode(_path(home).read_bytes(), type=strict.ready(CutLook))
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
     return SeenFiles(known.after, known.count, known.bytes, list(known.findings))

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from shared import strict
 from shared.errors import ConfigError
 
 HOW_TO = "docs/how-to/add-a-language.md describes the files."
@@ -128,7 +129,7 @@ def _read(folder: Traversable, name: str, kind: type[Table]) -> Table:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where} cannot be read: {error}.", hint=HOW_TO) from None
     try:
-        return msgspec.convert(raw, kind)
+        return msgspec.convert(raw, strict.ready(kind))
     except msgspec.ValidationError as error:
         said = re.sub(r" - at `\$\.?(.*?)`", r" at \1", str(error))
         raise ConfigError(f"{where}: {said}.", hint=HOW_TO) from None

@@ -477,6 +477,7 @@ def _until_told() -> threading.Event:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # all stacks into the log of who does not end
     logging.basicConfig(level=logging.WARNING, format="%(process)d %(name)s: %(message)s")
     return stop

@@ -432,6 +432,7 @@ class _Storm:
         """It goes on in the middle of what another has taken over meanwhile."""
         with stopped(self._one_of_them()[1]):
             self._moment(1.2 * LEASE_S, 2.0 * LEASE_S)
+        self._mark()  # its devices went to another; now some come back: a second interruption
 
     def _wrong_clock(self, seat: DeviceSeat) -> None:
         """Ten years off, on the device and then on the server."""

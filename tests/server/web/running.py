@@ -20,7 +20,7 @@ START_S = 60.0
 @contextmanager
 def running(home: Path) -> Iterator[str]:
     """The address of the page. home: of a server that was not set up yet, or was; its broker is away"""
-    if not (home / "waycue.toml").exists():
+    if not (home / "ca").exists():
         assert server(home, "init").returncode == 0
     port = free_port()
     command = [sys.executable, "-m", "server", "--home", str(home), "run", "--plain", "--enrol", ""]
