@@ -337,9 +337,10 @@ def _pack(log: Path, step: Step) -> bool:
         return False
     files = _files(log)
     waiting = next((file for file in files if not file.packed), None)
-    if waiting is None:
-        return False
-    packed = [file for file in files if file.packed]
+    return waiting is not None and _pack_some(log, waiting, [file for file in files if file.packed], step)
+
+
+def _pack_some(log: Path, waiting: ClosedFile, packed: Collection[ClosedFile], step: Step) -> bool:
     last = max(packed, key=lambda one: (one.end, -one.start), default=None)
     at = waiting.start if last is None else max(waiting.start, last.end)
     if at < waiting.end:
