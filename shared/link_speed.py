@@ -64,12 +64,6 @@ def _sampled(speed: LinkSpeed, since_s: float, now_s: float) -> LinkSpeed:
     return LinkSpeed(max(known, LEAST_BYTES_PER_S), since_s=now_s)
 
 
-def _enough_s(acked_bytes: int) -> float:
-    if acked_bytes >= FIRST_WINDOW_BYTES:
-        return QUICK_SAMPLE_S
-    return SAMPLE_S if acked_bytes else SILENCE_S
-
-
 def paced_part_bytes(speed: LinkSpeed, most: int) -> int:
     """The part size for now. most: what settings and the broker allow."""
     if speed.bytes_per_s == 0:

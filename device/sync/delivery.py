@@ -158,8 +158,8 @@ class Delivery:
         small, bulk = self.uploads.wanted
         if self.uploads.containers is None:  # one, as the question whether the server takes containers
             small = min(small, 1 - len(self.uploads.active))
-        if not self._look or (small < 1 and bulk < 1) or not (self._news or self.uploads.runs_low):
-            return False
+        if not self._look or small < 1 or not (self._news or self.uploads.runs_low):
+            return False  # what is new waits for a place and takes the first one
         self._look = self._news = False
         items: list[OutboxItem] = []
 

@@ -413,7 +413,7 @@ def _fill(state: Uploads, now_s: float, *, windows: int = 1) -> tuple[Uploads, l
             room_bytes -= after.flying_bytes - before.flying_bytes
             alone = _alone(state, room_bytes)
         if isinstance(after, Sender) and after.waits_for_room(tick):
-            break  # what is less important must not take the room
+            room_parts = room_bytes = 0  # what is less important must not take it, and goes on asking
     sent = replace(state, active=tuple(active), wire_bytes=state.wire_bytes + _bytes_of(actions))
     return _spend(sent, actions, now_s), actions
 

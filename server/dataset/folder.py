@@ -30,7 +30,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ class Dataset:
         """The same one after the other, with flat memory, in the order in which they were written: at a million
         moments a list takes gigabytes. The log is read as long as it is when this begins. Raises: as `rows`."""
         with LineIndex(self.log) as index:
-            index.add((head.sample_id, number_in(head.row_id), head.at, head.size) for head in heads(self.log))
+            found = heads(self.log, up_to=index.size)
+            index.add((head.sample_id, number_in(head.row_id), head.at, head.size) for head in found)
             for line in index.newest():
                 row = from_dict(json.loads(line), where=str(self.log))
                 if not row.erased:
@@ -149,13 +150,16 @@ class Dataset:
     @contextmanager
     def taken_back(self, unless: Callable[[Exception], bool]) -> Iterator[None]:
         """Inside `appending()`: where the block raises, what it added to the logs is cut off again, as it was in no
-        transaction; else the next writer takes it in, and fails as this one. unless: that one shall go on with it."""
+        transaction, and whoever has read it is told; else the next writer takes it in, and fails as this one. unless:
+        that one shall go on with it."""
         before = {log: log.stat().st_size if log.exists() else 0 for log in (self.log, self.records)}
         try:
             yield
         except Exception as error:
             for log, size in () if unless(error) else before.items():
                 if log.exists() and log.stat().st_size > size:
+                    with suppress(OSError):  # the disk may be full
+                        line_log.tell_of_it(log)
                     os.truncate(log, size)
             raise
 

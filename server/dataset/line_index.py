@@ -42,6 +42,11 @@ class LineIndex:
         self._lines.close()
         self._log.__exit__(*_exc)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the log of which lines may be noted: as long as it is now."""
+        return self._log.size
+
     def add(self, lines: Iterable[tuple[str, int, int, int]]) -> None:
         """Note lines in the order of the log: (key, rank, offset, length). One takes the place of an earlier one of the
         same or a lower rank."""

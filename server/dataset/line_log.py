@@ -121,8 +121,8 @@ def blocks(log: Path, *, from_byte: int = 0) -> Iterator[Block]:
             for block in _closed(log, at):
                 yield block
                 at = block.at + block.size
-        with _opened(log) as end:
-            base = begins_at(log)
+        end, base = _end_of(log)
+        with end:
             if at >= base:  # else it was cut meanwhile
                 yield from _plain(end, at - base, shift=base)
                 return
@@ -211,6 +211,11 @@ class LineReader:
     def __exit__(self, *_exc: object) -> None:
         self._end.close()
 
+    @property
+    def size(self) -> int:
+        """Where the last of the lines ends that can be read: later ones may be in an end that was begun since."""
+        return self._base + self._end.seek(0, io.SEEK_END)
+
     def read(self, at: int, size: int) -> bytes:
         """The line there. Raises: DatasetError where it cannot be read."""
         if at >= self._base:
@@ -259,8 +264,11 @@ def _end_of(log: Path) -> tuple[BinaryIO, int]:
     """The plain end, opened, and where it begins."""
     while True:
         end, base = _opened(log), begins_at(log)
-        if isinstance(end, io.BytesIO) or (log.exists() and os.path.samestat(os.fstat(end.fileno()), log.stat())):
+        if isinstance(end, io.BytesIO):
             return end, base
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(end.fileno()), log.stat()):
+                return end, base
         end.close()  # cut meanwhile
 
 

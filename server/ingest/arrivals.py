@@ -88,6 +88,8 @@ class Arrival:
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     """Of the first `_digested` bytes, as this process wrote them one after the other."""
     _digested: int = 0
+    _left: tuple[int, int] | None = None
+    """Inode and last change of the file when this process last wrote into it."""
 
     @property
     def id(self) -> TransferId:
@@ -125,19 +127,30 @@ class Arrival:
         if self._fd is None and not self._open(shared=True):
             return False
         assert self._fd is not None
+        self._doubt()
         at, view = offset, memoryview(payload)
         while view:
             written = os.pwrite(self._fd, view, at)
             at, view = at + written, view[written:]
+        self._left = _standing(self._fd)
         self._follow(offset, payload)
         return True
 
     def _follow(self, offset: int, payload: bytes) -> None:
         if offset < self._digested:  # written anew, perhaps with other bytes: all of it is read in the end
-            self._digest, self._digested = hashlib.sha256(), 0
+            self._read_all()
         if offset == self._digested and self.begin.part.kind != CONTAINER:
             self._digest.update(payload)
             self._digested += len(payload)
+
+    def _doubt(self) -> None:
+        """Where another process has written into it, or moved it away, what was hashed is not what is there."""
+        assert self._fd is not None
+        if self._digested and _standing(self._fd) != self._left:
+            self._read_all()
+
+    def _read_all(self) -> None:
+        self._digest, self._digested = hashlib.sha256(), 0
 
     def sync(self) -> None:
         """Make all bytes written in this batch durable. Raises: OSError."""
@@ -183,6 +196,7 @@ class Arrival:
         with open(self._fd, "rb", closefd=False) as file:
             if self.begin.part.kind == CONTAINER:
                 return container.begins_with(file.read(container.MAX_HEAD_BYTES), self.begin.part.sha256)
+            self._doubt()
             file.seek(self._digested)  # what came in its order was hashed while it came
             return hashlib.file_digest(file, self._digest.copy).hexdigest() == self.begin.part.sha256
 
@@ -428,6 +442,11 @@ class Arrivals:
             _delete_unless_in_use(data)
         for old in folder.glob("*.json"):  # ranges as an earlier version kept them: the device sends these files again
             old.unlink()
+
+
+def _standing(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_ino, found.st_mtime_ns
 
 
 def _of_this_file(arrival: Arrival, error: Exception) -> OSError:

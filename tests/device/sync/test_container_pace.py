@@ -11,7 +11,17 @@ from device.sync.uploads import Answered, AskCredit, Claimed, Granted, SendMessa
 from shared.credit import Purse
 from shared.link_speed import LinkSpeed
 from shared.messages import Ack, CreditGrant
-from shared.transfer import MAX_PART_BYTES, WINDOW_BYTES, Online, SendBegin, Sender, SenderTick, SendPart
+from shared.transfer import (
+    MAX_PART_BYTES,
+    PATIENCE_S,
+    WINDOW_BYTES,
+    Online,
+    SendAsk,
+    SendBegin,
+    Sender,
+    SenderTick,
+    SendPart,
+)
 
 SIZE = 220_000
 ROUND_TRIP_S = 0.02
@@ -72,6 +82,18 @@ def test_who_waits_for_room_goes_first_when_there_is_some() -> None:
     assert [one.item.order[2] for one in state.active if one.machine.phase == "new"] == [2, 7]
     _, actions = uploads.step(replace(state, wire_bytes=SIZE), SenderTick(), 0.0)
     assert [action.item.order[2] for action in actions if isinstance(action, SendMessage)] == [2, 7]
+
+
+def test_what_was_never_answered_is_asked_about_though_something_more_important_waits_for_its_room() -> None:
+    state = Uploads(containers=True, pace=LinkSpeed(25e6), purse=Purse("unbounded"), part_bytes=MAX_PART_BYTES)
+    many = tuple(replace(item(number), size_bytes=216_000) for number in range(38))
+    state, _ = uploads.step(replace(state, online=True), Claimed(many), 0.0)
+    for _ in many:
+        state, _ = uploads.step(replace(state, wire_bytes=0), SenderTick(), 0.0)
+    state, _ = uploads.step(replace(state, wire_bytes=0), Claimed((replace(item(99), order=(0, 0, 99, 0)),)), 0.0)
+    assert [one.machine.phase for one in state.active] == ["new"] + ["ending"] * 38
+    _, actions = uploads.step(replace(state, wire_bytes=0), SenderTick(), PATIENCE_S)
+    assert [action.what for action in actions if isinstance(action, SendMessage)] == [SendAsk()] * 38
 
 
 def test_more_is_claimed_by_tens_while_much_is_under_way() -> None:

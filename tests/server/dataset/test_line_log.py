@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from server.dataset import gzip_members, incoming, line_log, row_log, sample_row, view
 from server.dataset.folder import Dataset
+from server.dataset.line_index import LineIndex
 from server.dataset.line_log import LineReader
 from server.dataset.recover import Recovered, recover
 from server.maintenance.check import check
@@ -91,6 +93,24 @@ def test_a_reader_goes_on_while_lines_are_added_cut_and_compressed(log: Path) ->
         assert [path.suffix for path in line_log.files_of(log)].count(".jsonl") == 1
         assert [reader.read(at, len(line)) for at, line in before] == [line for _, line in before]
     assert [*seen, *held] == list(line_log.lines(log))
+
+
+def test_all_moments_are_read_as_they_were_though_the_log_is_cut_meanwhile(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, add = list(filled.dataset.newest()), LineIndex.add
+
+    def in_vain(self: LineIndex, lines: Iterable[tuple[str, int, int, int]]) -> None:
+        for context in ("the market", "the bridge"):
+            later = [sample_row.next_version(row, row, context=context) for row in before]
+            with filled.dataset.appending():
+                filled.dataset.append(map(sample_row.to_dict, later))
+        add(self, lines)
+
+    begins = line_log.begins_at(filled.dataset.log)
+    monkeypatch.setattr(LineIndex, "add", in_vain)
+    assert list(filled.dataset.newest()) == before
+    assert line_log.begins_at(filled.dataset.log) > begins
 
 
 def life(folder: Path, killer: Killer) -> None:

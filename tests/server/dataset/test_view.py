@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from server.dataset import view
 from server.dataset.folder import Dataset
+from server.dataset.sample_row import next_version, to_dict
 from server.dataset.view import LoadableView
 from server.dataset.viewing import ViewApart
 from server.maintenance.check import check
@@ -112,3 +114,23 @@ def test_what_is_erased_while_the_view_is_made_is_not_in_it(filled: House, monke
     assert times == [4, 3]
     assert sorted(path.name for path in filled.dataset.folder.glob("metadata.parquet*")) == [view.NAME]
     assert b"000001" not in (filled.dataset.folder / view.NAME).read_bytes()
+
+
+def test_a_row_that_is_taken_back_while_the_view_is_made_is_not_in_it(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_beside, row = view._write_beside, filled.dataset.rows()[0]
+    later = next_version(row, row, ground_truth="Stop, stairs down ahead.")
+
+    def beside(dataset: Dataset) -> Counter[str]:
+        monkeypatch.setattr(view, "_write_beside", write_beside)
+        with suppress(KeyError), dataset.appending(), dataset.taken_back(unless=lambda _error: False):
+            dataset.append([to_dict(later)])
+            splits = write_beside(dataset)
+            raise KeyError("unforeseen")
+        return splits
+
+    monkeypatch.setattr(view, "_write_beside", beside)
+    assert view.write(filled.dataset).total() == 4
+    assert b"stairs down" not in (filled.dataset.folder / view.NAME).read_bytes()
+    assert filled.dataset.rows()[0] == row

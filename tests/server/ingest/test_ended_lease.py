@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from hashlib import sha256
@@ -109,6 +110,32 @@ def test_what_the_one_before_merges_when_it_wakes_is_not_merged_again(two: Two) 
     assert two.settle(1) == []
     assert two.processes[1].open_transfers == 0
     assert (two.merged_once, two.files) == (True, [])
+
+
+def test_a_file_of_which_the_one_before_took_the_beginning_away_is_not_merged_with_a_hole(two: Two) -> None:
+    """It was hashed while it came, and of that nothing is there any more."""
+    _send(two, 0, [("begin", BEGIN), *PARTS, ("end", b"")])  # and hangs
+    two.adopt(1)
+    _send(two, 1, [("begin", BEGIN), *PARTS[:3]])
+    two.settle(1)
+    assert [ack.state for ack in two.settle(0)] == ["merged"]  # it wakes
+    _send(two, 1, [*PARTS[3:], ("end", b"")])
+    assert [ack.state for ack in two.settle(1)] == ["unknown"]
+    assert two.merged_once
+
+
+def test_bytes_that_the_one_before_wrote_into_it_are_hashed_with_the_others(two: Two) -> None:
+    _send(two, 0, [("begin", BEGIN)])
+    two.adopt(1)
+    _send(two, 1, [("begin", BEGIN), *PARTS[:3]])
+    two.tell(0, "1000", b"\xff" * 1000)
+    os.utime(two.folder / DEVICE / f"{NAME}.data", (1, 1))  # a file system's clock ticks every few milliseconds
+    two.release(0)
+    _send(two, 1, [*PARTS[3:], ("end", b"")])
+    assert [ack.state for ack in two.settle(1)] == ["unknown"]
+    _send(two, 1, [("begin", BEGIN), *PARTS, ("end", b"")])
+    assert [ack.state for ack in two.settle(1)] == ["merged"]
+    assert two.merged_once
 
 
 def test_late_bytes_are_never_written_into_a_file_that_was_merged(two: Two) -> None:
