@@ -147,6 +147,8 @@ class DeviceOrders:
     online: bool = True
     sealed: bool = False
     """Encrypt what it keeps for the server."""
+    boot: str | None = None
+    """Names this run of its kernel; None = as it is."""
     fate: Fate = Fate()
 
 
@@ -199,7 +201,7 @@ class _Device:
         if orders.fate.watch_calls:
             self._killer.watch(containers, ("contained", "read"))  # a container is made while it is sent
         key = SEALING_KEY.public_key() if orders.sealed else None
-        self._box = Outbox(orders.state / "outbox", crash_point=self._killer, key=key)
+        self._box = Outbox(orders.state / "outbox", crash_point=self._killer, boot=orders.boot, key=key)
         ports = LinkPorts(self._box, orders.fate.clock(), self._changed, lambda: 0.1)
         self._link = Link(LinkSettings(orders.host, orders.port, orders.name), ports)
         self._updater = self._made_updater() if orders.updates else None

@@ -459,6 +459,7 @@ class _Storm:
         own.cut_power()
         seat.actor.kill()
         own.restore()
+        self._boot_again(seat)
 
     def _io_error(self, seat: DeviceSeat) -> None:
         """The disk fails under a device that goes on for a while, and is fine after a restart."""
@@ -467,6 +468,11 @@ class _Storm:
         self._moment(0.2, 0.8)
         seat.actor.kill()
         own.restore()
+        self._boot_again(seat)
+
+    def _boot_again(self, seat: DeviceSeat) -> None:
+        """A disk that lost what was not synced comes with another run of the kernel: by that the outbox knows."""
+        seat.orders = replace(seat.orders, boot=f"boot {sum(self.after.faults.values())}")
 
     def _disk_full(self, seat: DeviceSeat) -> None:
         self._filled.add(seat.orders.name)

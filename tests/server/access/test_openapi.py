@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_no_request_of_the_document_is_an_error_of_the_server(method: str, path: str, site: Town) -> None:
     token = site.access.tokens.make(site.id_of("Wanda"), "schemathesis", list(TokenScope))
-    app = site.app()
+    app = site.app(whole=True)
     browser = TestClient(app, base_url=SITE, follow_redirects=False, raise_server_exceptions=True)
     schema = schemathesis.openapi.from_dict(app.openapi())
 

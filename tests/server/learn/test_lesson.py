@@ -171,8 +171,9 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = place / "home"
     command = [sys.executable, "-m", "server", "--home", str(home), "init"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
-    with open(home / "waycue.toml", "a", encoding="utf-8") as settings:
-        settings.write(f'\n[learn]\nbase = "{base}"\nteach_steps = 4\nteach_least = 4\nthreads = 1\n')
+    path = home / "waycue.toml"
+    learn = f'[learn]\nbase = "{base}"\nteach_steps = 4\nteach_least = 4\nthreads = 1\n'
+    path.write_text(path.read_text("utf-8").replace("[learn]\n", learn), "utf-8")
     return reviewed_home(home, walks_of={"w": 6})
 
 

@@ -32,6 +32,12 @@ from tests.server.review.deciding import decide, row_of
 KILLS = 12
 
 
+@pytest.fixture(autouse=True)
+def database() -> str:
+    """What is copied is in SQLite, whatever else the tests run on."""
+    return "sqlite"
+
+
 @pytest.fixture
 def home(memory_path: Path) -> Path:
     """A server that was lived in: moments, a correction, decisions, an account, a model."""
