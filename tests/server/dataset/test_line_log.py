@@ -234,6 +234,42 @@ def test_a_damaged_file_is_found_and_mended_from_the_database(filled: House, nam
     assert {row.row_id: row for row in Dataset(filled.home / "dataset").history()} == rows
 
 
+@pytest.mark.parametrize("by", ["the wearer", "Ana"])
+def test_closed_lines_that_a_repair_took_out_keep_nothing_of_what_is_erased_later(filled: House, by: str) -> None:
+    damaged(line_log.files_of(filled.dataset.records)[-2], "cut")
+    filled.close()
+    assert check(filled.home, filled.clock, repair=True).well
+    again = House(filled.home)
+    (again.home / "quarantine" / "records-1.r-1.frame.0").touch()  # of a device with that name
+    assert any(name.startswith("records-0") for name in places_of(again, b"number1 here"))
+    if by == "the wearer":
+        erase(again)
+    else:
+        with again.store.reading() as connection:
+            plan = plans.of_moments(connection, ["pi-1-b00t-000001"])
+        deletion.carry_out(deletion.port_of(again.home, again.store, again.dataset, again.clock), plan, by=by)
+    assert places_of(again, b"number1 here") == []
+    assert [path.name for path in (again.home / "quarantine").iterdir()] == ["records-1.r-1.frame.0"]
+    again.close()
+
+
+def test_what_a_damaged_member_says_of_a_deleted_moment_goes_with_the_repair(filled: House) -> None:
+    """It cannot be blanked: the deletion waits for the repair, and then deletes what that took out."""
+    damaged(line_log.files_of(filled.dataset.records)[0], "body")
+    with filled.store.reading() as connection:
+        plan = plans.of_moments(connection, ["pi-1-b00t-000001"])
+    with pytest.raises(DatasetError, match="check --repair"):
+        deletion.carry_out(deletion.port_of(filled.home, filled.store, filled.dataset, filled.clock), plan, by="Ana")
+    filled.close()
+    assert check(filled.home, filled.clock, repair=True).well
+    again = House(filled.home)
+    (proof,) = deletion.finish(deletion.port_of(again.home, again.store, again.dataset, again.clock))
+    assert proof.checked
+    assert places_of(again, b"number1 here") == []
+    assert list((again.home / "quarantine").iterdir()) == []
+    again.close()
+
+
 def test_lines_that_were_cut_before_the_database_knew_them_are_taken_in(filled: House) -> None:
     """The power went between the log and the commit, and the next writer of the other log was first."""
     row = filled.dataset.rows()[0]
