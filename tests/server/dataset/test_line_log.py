@@ -309,3 +309,25 @@ def test_a_lost_database_is_made_again_from_closed_lines(filled: House) -> None:
     check(filled.home, filled.clock, repair=True)
     assert check(filled.home, filled.clock).findings == ()
     assert Dataset(filled.home / "dataset").rows() == rows
+
+
+def test_a_hash_that_is_none_is_a_damaged_line_and_keeps_no_database_from_being_made_again(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bit of it flipped on the disk; the database has a column for 32 bytes."""
+    if filled.store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL looks after its own files")
+    log = filled.dataset.records
+    monkeypatch.setattr(line_log, "CUT_BYTES", 100_000)
+    filled.send(moment(9))
+    filled.close()
+    text = log.read_bytes()
+    at = text.index(b'"sha256": "', text.index(b'"what": "part"')) + len(b'"sha256": "')
+    log.write_bytes(text[:at] + b"q" + text[at + 1 :])
+    (filled.home / "waycue.sqlite").unlink()
+    found = check(filled.home, filled.clock, repair=True).findings
+    assert ["sha256" in one.why for one in found if one.what == "line damaged"] == [True]
+    again = House(filled.home)
+    assert len(again.dataset.rows()) == 9
+    again.close()
+    assert check(filled.home, filled.clock).findings == ()
