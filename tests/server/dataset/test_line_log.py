@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
@@ -111,6 +112,30 @@ def test_all_moments_are_read_as_they_were_though_the_log_is_cut_meanwhile(
     monkeypatch.setattr(LineIndex, "add", in_vain)
     assert list(filled.dataset.newest()) == before
     assert line_log.begins_at(filled.dataset.log) > begins
+
+
+def test_a_disk_that_has_no_room_to_compress_fails_nobody_who_has_merged(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = atomic.write_bytes
+
+    def full(path: Path, data: bytes) -> None:
+        if path.parent.name == line_log.FOLDER:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    logs = (filled.dataset.log, filled.dataset.records)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "write_bytes", full)
+        for n in range(8, 14):
+            assert {merged.state for merged in filled.send(moment(n))} == {"merged"}
+        with pytest.raises(OSError, match="No space left"):
+            filled.dataset.pack()
+    assert any(path.suffix == ".jsonl" for log in logs for path in line_log.files_of(log)[:-1])
+    filled.dataset.pack()
+    assert not any(path.suffix == ".jsonl" for log in logs for path in line_log.files_of(log)[:-1])
+    assert len(filled.dataset.rows()) == 14
+    assert check(filled.home, filled.clock).findings == ()
 
 
 def life(folder: Path, killer: Killer) -> None:
