@@ -11,12 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
+from server.database import store as db
 from server.dataset import gzip_members, incoming, line_log, row_log, sample_row, view
 from server.dataset.folder import Dataset
 from server.dataset.line_index import LineIndex
 from server.dataset.line_log import LineReader
 from server.dataset.recover import Recovered, recover
+from server.maintenance import check_logs
 from server.maintenance.check import check
 from server.privacy import deletion, plans
 from server.review import decisions
@@ -356,3 +359,22 @@ def test_a_hash_that_is_none_is_a_damaged_line_and_keeps_no_database_from_being_
     assert len(again.dataset.rows()) == 9
     again.close()
     assert check(filled.home, filled.clock).findings == ()
+
+
+@pytest.mark.parametrize("before", ["_row_places", "_row_differences", "_fact_differences"])
+def test_what_is_erased_while_a_look_compares_is_no_difference_and_the_rest_is(
+    filled: House, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(check_logs, before)
+
+    def after_an_erasure(*given: object) -> object:
+        monkeypatch.setattr(check_logs, before, real)
+        erase(filled)
+        return real(*given)
+
+    with filled.store.writing() as connection:
+        gone = db.records.c.record_id == "pi-1-b00t-000002"
+        connection.execute(delete(db.records).where(gone))
+    monkeypatch.setattr(check_logs, before, after_an_erasure)
+    found = list(check_logs.differences(filled.store, filled.dataset))
+    assert [(one.what, one.name) for one in found] == [("record only in records.jsonl", "pi-1 pi-1-b00t-000002")]
