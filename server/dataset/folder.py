@@ -128,7 +128,8 @@ class Dataset:
             atomic.drop_torn_tail(self.log)
             atomic.drop_torn_tail(self.records)
             yield
-            self._tidy()
+            with suppress(OSError):  # what was added is committed by now, and whole; `pack` says what is wrong
+                self._tidy()
 
     def pack(self, *, going_on: Callable[[], bool] = lambda: True) -> None:
         """Compress all that is closed, a second of it at a time, so that writers come in between. Raises: OSError."""

@@ -86,7 +86,7 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
         raise DatasetError(f"{where} says nothing that is known.", hint=_MEND)
     for name in FIELDS[value["what"]]:
         kinds: tuple[type, ...] = (dict,) if name == "body" else (int, float) if name in _NUMBERS else (str,)
-        if not isinstance(value.get(name), kinds):
+        if not isinstance(value.get(name), kinds) or (name == "sha256" and not topics.SHA256.match(value[name])):
             raise DatasetError(f"{where} has no valid {name}.", hint=_MEND)
     if not (topics.DEVICE_NAME.match(value["device"]) and topics.NAME.match(value["record_id"])):
         raise DatasetError(f"{where} names no device and record.", hint=_MEND)

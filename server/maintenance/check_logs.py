@@ -170,17 +170,41 @@ def _fact(line: bytes, where: str) -> object:
 
 def differences(store: Store, dataset: Dataset, *, to: Told = nobody) -> Iterator[HomeFinding]:
     """What only one side has, and what they say differently. Both are read as they were at one moment: the dataset is
-    locked for that moment alone."""
+    locked for that moment alone. Of the logs, lines that are blanked later are blank: what is erased by then is no
+    difference."""
     with store.reading() as connection:
         with dataset.still():
             rows = connection.execute(select(func.count()).select_from(db.dataset_rows)).scalar() or 0
             sizes = [line_log.size(log) for log in (dataset.log, dataset.records)]
-        with LineIndex(dataset.log) as lines:
-            lines.add(_row_places(dataset.log, sizes[0]))
-            yield from _row_differences(lines, told(_rows(connection), "comparing rows", rows, to))
-        with record_log.index_of(dataset.records, up_to=sizes[1]) as lines:
-            facts = told(record_log.facts(connection), "comparing what devices sent", 0, to)
-            yield from _fact_differences(lines, facts)
+            rewritten = line_log.rewritten(dataset.log)
+        for finding in _differences(connection, dataset, rows, sizes, to):
+            if line_log.rewritten(dataset.log) == rewritten or not _is_erased(store, finding):
+                yield finding
+
+
+def _differences(
+    connection: Connection, dataset: Dataset, rows: int, sizes: Sequence[int], to: Told
+) -> Iterator[HomeFinding]:
+    with LineIndex(dataset.log) as lines:
+        lines.add(_row_places(dataset.log, sizes[0]))
+        yield from _row_differences(lines, told(_rows(connection), "comparing rows", rows, to))
+    with record_log.index_of(dataset.records, up_to=sizes[1]) as lines:
+        facts = told(record_log.facts(connection), "comparing what devices sent", 0, to)
+        yield from _fact_differences(lines, facts)
+
+
+def _is_erased(store: Store, finding: HomeFinding) -> bool:
+    """Whether what is different has been erased by now."""
+    what, names = finding.what.partition(" ")[0], finding.name.split(" ")
+    if what == "erasure" or not finding.what.endswith((DIFFERENT, "only in the database")):
+        return False
+    with store.reading() as connection:
+        if what == "row":
+            row = select(db.dataset_rows.c.body).where(db.dataset_rows.c.row_id == finding.name)
+            return bool((connection.execute(row).scalar() or {}).get("erased"))
+        table = db.parts if what == "part" else db.records
+        own = table.c.device == names[0], table.c.record_id == names[1]
+        return connection.execute(select(table.c.device).where(*own)).first() is None
 
 
 def _rows(connection: Connection) -> Iterator[tuple[str, dict[str, Any], bool]]:

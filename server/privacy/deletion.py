@@ -175,7 +175,6 @@ def _replaced(port: DeletionPort, plan: DeletionPlan) -> None:
         gone = set(plan.files) - erasing.still_used(connection, set(plan.files), but=())
         view.remove(port.dataset)
         blobs.drop(port.dataset.blobs, sorted(gone))
-    derived.forget(port.home)
 
 
 def _note_parts(port: DeletionPort, plan: DeletionPlan) -> None:
@@ -232,6 +231,7 @@ def _rest(port: DeletionPort, work: _Work) -> None:
     """Files outside the dataset, and exports."""
     plan = work.plan
     stems = {Path(path).stem for path in plan.files}
+    derived.forget(port.home)
     feature_cache.forget(port.home / feature_cache.FOLDER, stems)
     work.files += leftovers.delete_files(port.home, plan)
     busy = leftovers.forget_nights(port.home, plan)

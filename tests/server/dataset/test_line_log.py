@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
@@ -10,12 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
+from server.database import store as db
 from server.dataset import gzip_members, incoming, line_log, row_log, sample_row, view
 from server.dataset.folder import Dataset
 from server.dataset.line_index import LineIndex
 from server.dataset.line_log import LineReader
 from server.dataset.recover import Recovered, recover
+from server.maintenance import check_logs
 from server.maintenance.check import check
 from server.privacy import deletion, plans
 from server.review import decisions
@@ -111,6 +115,30 @@ def test_all_moments_are_read_as_they_were_though_the_log_is_cut_meanwhile(
     monkeypatch.setattr(LineIndex, "add", in_vain)
     assert list(filled.dataset.newest()) == before
     assert line_log.begins_at(filled.dataset.log) > begins
+
+
+def test_a_disk_that_has_no_room_to_compress_fails_nobody_who_has_merged(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = atomic.write_bytes
+
+    def full(path: Path, data: bytes) -> None:
+        if path.parent.name == line_log.FOLDER:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    logs = (filled.dataset.log, filled.dataset.records)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "write_bytes", full)
+        for n in range(8, 14):
+            assert {merged.state for merged in filled.send(moment(n))} == {"merged"}
+        with pytest.raises(OSError, match="No space left"):
+            filled.dataset.pack()
+    assert any(path.suffix == ".jsonl" for log in logs for path in line_log.files_of(log)[:-1])
+    filled.dataset.pack()
+    assert not any(path.suffix == ".jsonl" for log in logs for path in line_log.files_of(log)[:-1])
+    assert len(filled.dataset.rows()) == 14
+    assert check(filled.home, filled.clock).findings == ()
 
 
 def life(folder: Path, killer: Killer) -> None:
@@ -234,6 +262,42 @@ def test_a_damaged_file_is_found_and_mended_from_the_database(filled: House, nam
     assert {row.row_id: row for row in Dataset(filled.home / "dataset").history()} == rows
 
 
+@pytest.mark.parametrize("by", ["the wearer", "Ana"])
+def test_closed_lines_that_a_repair_took_out_keep_nothing_of_what_is_erased_later(filled: House, by: str) -> None:
+    damaged(line_log.files_of(filled.dataset.records)[-2], "cut")
+    filled.close()
+    assert check(filled.home, filled.clock, repair=True).well
+    again = House(filled.home)
+    (again.home / "quarantine" / "records-1.r-1.frame.0").touch()  # of a device with that name
+    assert any(name.startswith("records-0") for name in places_of(again, b"number1 here"))
+    if by == "the wearer":
+        erase(again)
+    else:
+        with again.store.reading() as connection:
+            plan = plans.of_moments(connection, ["pi-1-b00t-000001"])
+        deletion.carry_out(deletion.port_of(again.home, again.store, again.dataset, again.clock), plan, by=by)
+    assert places_of(again, b"number1 here") == []
+    assert [path.name for path in (again.home / "quarantine").iterdir()] == ["records-1.r-1.frame.0"]
+    again.close()
+
+
+def test_what_a_damaged_member_says_of_a_deleted_moment_goes_with_the_repair(filled: House) -> None:
+    """It cannot be blanked: the deletion waits for the repair, and then deletes what that took out."""
+    damaged(line_log.files_of(filled.dataset.records)[0], "body")
+    with filled.store.reading() as connection:
+        plan = plans.of_moments(connection, ["pi-1-b00t-000001"])
+    with pytest.raises(DatasetError, match="check --repair"):
+        deletion.carry_out(deletion.port_of(filled.home, filled.store, filled.dataset, filled.clock), plan, by="Ana")
+    filled.close()
+    assert check(filled.home, filled.clock, repair=True).well
+    again = House(filled.home)
+    (proof,) = deletion.finish(deletion.port_of(again.home, again.store, again.dataset, again.clock))
+    assert proof.checked
+    assert places_of(again, b"number1 here") == []
+    assert list((again.home / "quarantine").iterdir()) == []
+    again.close()
+
+
 def test_lines_that_were_cut_before_the_database_knew_them_are_taken_in(filled: House) -> None:
     """The power went between the log and the commit, and the next writer of the other log was first."""
     row = filled.dataset.rows()[0]
@@ -273,3 +337,44 @@ def test_a_lost_database_is_made_again_from_closed_lines(filled: House) -> None:
     check(filled.home, filled.clock, repair=True)
     assert check(filled.home, filled.clock).findings == ()
     assert Dataset(filled.home / "dataset").rows() == rows
+
+
+def test_a_hash_that_is_none_is_a_damaged_line_and_keeps_no_database_from_being_made_again(
+    filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bit of it flipped on the disk; the database has a column for 32 bytes."""
+    if filled.store.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL looks after its own files")
+    log = filled.dataset.records
+    monkeypatch.setattr(line_log, "CUT_BYTES", 100_000)
+    filled.send(moment(9))
+    filled.close()
+    text = log.read_bytes()
+    at = text.index(b'"sha256": "', text.index(b'"what": "part"')) + len(b'"sha256": "')
+    log.write_bytes(text[:at] + b"q" + text[at + 1 :])
+    (filled.home / "waycue.sqlite").unlink()
+    found = check(filled.home, filled.clock, repair=True).findings
+    assert ["sha256" in one.why for one in found if one.what == "line damaged"] == [True]
+    again = House(filled.home)
+    assert len(again.dataset.rows()) == 9
+    again.close()
+    assert check(filled.home, filled.clock).findings == ()
+
+
+@pytest.mark.parametrize("before", ["_row_places", "_row_differences", "_fact_differences"])
+def test_what_is_erased_while_a_look_compares_is_no_difference_and_the_rest_is(
+    filled: House, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(check_logs, before)
+
+    def after_an_erasure(*given: object) -> object:
+        monkeypatch.setattr(check_logs, before, real)
+        erase(filled)
+        return real(*given)
+
+    with filled.store.writing() as connection:
+        gone = db.records.c.record_id == "pi-1-b00t-000002"
+        connection.execute(delete(db.records).where(gone))
+    monkeypatch.setattr(check_logs, before, after_an_erasure)
+    found = list(check_logs.differences(filled.store, filled.dataset))
+    assert [(one.what, one.name) for one in found] == [("record only in records.jsonl", "pi-1 pi-1-b00t-000002")]
