@@ -8,7 +8,8 @@ What every store promises, whatever it is made of (tests/server/dataset/test_blo
 1. A blob is there whole or not at all. It is read by any thread and process.
 2. What was adopted is there at once for this process, for all and durably once its place was settled. Until then the
    source or the blob survives a crash, and adopting it again does no harm. One settling is for all that came or went
-   before it, so that a batch of the merge costs one for each place, and none for each file.
+   before it, so that a batch of the merge costs one for each place, and none for each file. What was adopted may be
+   given back: it is a file again, and no blob.
 3. What was removed is there for nobody, in no copy that `local` or `gathered` made, and for good once its place was
    settled.
 4. What `local` and `gathered` give is only to be read. Where there is no blob, there is no file.
@@ -42,9 +43,13 @@ class BlobEntry:
 class Blobs(Protocol):
     """A store of blobs. All raise OSError where it cannot be reached or written."""
 
-    def adopt(self, name: str, source: Path) -> None:
-        """Take over a synced file of this machine; it is gone from where it was. Raises: FileNotFoundError where it is
-        in neither place."""
+    def adopt(self, name: str, source: Path) -> bool:
+        """Take over a synced file of this machine; it is gone from where it was. Returns whether it is known to be new.
+        Raises: FileNotFoundError where it is in neither place."""
+        ...
+
+    def give_back(self, name: str, source: Path) -> None:
+        """Undo an adoption of what was new."""
         ...
 
     def put(self, name: str, data: bytes) -> None:
@@ -107,14 +112,20 @@ class FolderBlobs:
 
     root: Path
 
-    def adopt(self, name: str, source: Path) -> None:
+    def adopt(self, name: str, source: Path) -> bool:
         """As Blobs has it; on the same file system."""
         target = self.root / name
+        was_there = target.exists()
         try:
             os.replace(source, target)
         except FileNotFoundError:
-            if not target.exists():  # a crash may have moved it before the database heard of it
+            if not was_there:  # else a crash may have moved it before the database heard of it
                 raise
+        return not was_there
+
+    def give_back(self, name: str, source: Path) -> None:
+        """As Blobs has it: the rename back."""
+        os.replace(self.root / name, source)
 
     def put(self, name: str, data: bytes) -> None:
         """As Blobs has it."""

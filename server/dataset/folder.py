@@ -125,8 +125,7 @@ class Dataset:
         a log that became long is cut, and some of it compressed."""
         self.create()
         with self.still():
-            atomic.drop_torn_tail(self.log)
-            atomic.drop_torn_tail(self.records)
+            self._drop_torn()
             yield
             with suppress(OSError):  # what was added is committed by now, and whole; `pack` says what is wrong
                 self._tidy()
@@ -135,8 +134,13 @@ class Dataset:
         """Compress all that is closed, a second of it at a time, so that writers come in between. Raises: OSError."""
         while going_on():
             with self.still():
+                self._drop_torn()
                 if not self._tidy():
                     return
+
+    def _drop_torn(self) -> None:
+        for log in (self.log, self.records):
+            atomic.drop_torn_tail(log)
 
     def _tidy(self) -> bool:
         more = [line_log.tidy(log, step=self._step) for log in (self.log, self.records)]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -209,7 +209,7 @@ class Merge:
                 batch.recompose(sorted(left))
                 for wish in wishes.unapplied(connection):
                     batch.erasures.carry_out(wish)
-                with self._dataset.taken_back(unless=batch.is_to_be_gone_on_with):
+                with batch.giving_back(), self._dataset.taken_back(unless=batch.is_to_be_gone_on_with):
                     yield batch
                     row_log.remember_sizes(connection, batch.sizes, known=sizes)
                     self._sync(batch)
@@ -233,6 +233,8 @@ class _Batch:
         self, connection: Connection, store: Store, dataset: Dataset, now_s: float, step: Step, split_by: SplitBy
     ) -> None:
         self.connection = connection
+        self._adopted: list[tuple[str, Path]] = []
+        """(blob, the file that it was) of those that are new."""
         self.places: set[str] = set()
         """Places of blobs that came or went, to be settled."""
         self.touched: set[Path] = set()
@@ -265,6 +267,18 @@ class _Batch:
     def is_to_be_gone_on_with(self, error: Exception) -> bool:
         """Whether the next writer shall take in what this one noted: files are deleted, and disk or database failed."""
         return self.erasures.begun and isinstance(error, OSError | OperationalError)
+
+    @contextmanager
+    def giving_back(self) -> Iterator[None]:
+        """Where the block raises, new blobs are files again: nothing would say whose they are, and an erasure would not
+        find them."""
+        try:
+            yield
+        except Exception as error:
+            for name, path in () if self.is_to_be_gone_on_with(error) else self._adopted:
+                with suppress(OSError):
+                    self._dataset.blobs.give_back(name, path)
+            raise
 
     def take(self, entries: Sequence[Came]) -> list[Merged]:
         """Decide about each, move its file, and write everything down. Where an erasure is among them, it is alone."""
@@ -392,9 +406,11 @@ class _Batch:
             return self._refused(came, reason)
         name = self._dataset.path_of(part.kind, part.sha256)
         try:
-            self._dataset.blobs.adopt(name, came.path)
+            is_new = self._dataset.blobs.adopt(name, came.path)
         except FileNotFoundError:
             return Merged("gone")
+        if is_new:
+            self._adopted.append((name, came.path))
         self.places.add(place_of(name))
         self._step("merge:file_moved")
         if part.kind in self._known.parts[came.key]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import DatabaseError
 
 from server.dataset import merge as merging
+from server.dataset import part_paths
+from server.dataset.blobs import PLACES
 from server.dataset.compose import compose
 from server.dataset.recover import Recovered, recover
 from server.ingest import decode
 from server.ingest.failures import MOST_TRIES
 from server.ingest.ingest import Ingest
 from server.ingest.limits import LimitsSettings
+from server.maintenance.check import check
 from shared import container, messages
 from shared.errors import DatasetError
 from shared.messages import Ack, Begin, ChunkRecord, Envelope, EraseRecord, Part
@@ -256,3 +260,32 @@ def test_an_erasure_that_fails_unforeseen_is_asked_for_again_and_never_given_up(
     fleet.ingest.handle(ODD, ["up", "event"], payload)
     assert fleet.settle() == {ODD: "merged"}
     assert ODD_ID not in fleet.merged
+
+
+@pytest.mark.parametrize("error", [OSError(5, "I/O"), KeyError("unforeseen")], ids=lambda error: type(error).__name__)
+def test_files_of_what_could_not_be_merged_are_no_blobs_that_an_erasure_would_not_find(
+    fleet: Fleet, error: Exception, monkeypatch: Patch
+) -> None:
+    def blobs() -> set[str]:
+        return {entry.name for place in PLACES for entry in fleet.house.dataset.blobs.listed(place)}
+
+    def fails(row: Mapping[str, Any]) -> dict[str, Any]:
+        """After the files were moved."""
+        if row["record_id"] in (ODD_ID, again.record.chunk_id):
+            raise error
+        return stored(row)
+
+    stored, again = part_paths.stored, moment(2, seed=1, device=ODD)
+    assert fleet.round(1, devices=DEVICES[:2]) == dict.fromkeys(DEVICES[:2], "merged")
+    before = blobs()
+    with monkeypatch.context() as patch:
+        patch.setattr(part_paths, "stored", fails)
+        name = f"{again.record.chunk_id}.container"  # its files are blobs already, of others
+        fleet.ingest.handle(ODD, ["up", name, "0"], fleet.container(again))
+        assert fleet.round(0, devices=(ODD,)) == {}
+    assert (blobs(), fleet.left_over) == (before, [])
+    wish = EraseRecord(f"{ODD}-e1", ODD, asked_at_utc=1.0, record_ids=(ODD_ID,))
+    assert fleet.house.merge.put_record(ODD, "erase", wish).state == "merged"
+    assert blobs() == before
+    assert fleet.round(3) == ALL
+    assert check(fleet.house.home, fleet.house.clock).findings == ()

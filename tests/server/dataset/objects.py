@@ -112,19 +112,30 @@ class ObjectBlobs:
 
     def __init__(self, address: str, cache: Path) -> None:
         self._address, self._cache, self._marks = address, cache, cache / "marks"
+        self._uploaded = set[str]()
+        """By this process, where they were not before."""
         for folder in (cache, self._marks):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def adopt(self, name: str, source: Path) -> None:
+    def adopt(self, name: str, source: Path) -> bool:
         mark, target = self._mark(name), self._here(name)
+        is_new = not target.exists()
         if source.exists():
             mark.touch()
             os.replace(source, target)
         elif self.size(name) is None:
             raise FileNotFoundError(source)
+        return is_new
+
+    def give_back(self, name: str, source: Path) -> None:
+        self._mark(name).unlink(missing_ok=True)
+        os.replace(self._here(name), source)
+        if name in self._uploaded:
+            self.remove([name])
 
     def put(self, name: str, data: bytes) -> None:
         status, _, _ = self._ask("PUT", name, {"If-None-Match": "*"}, data)
+        self._uploaded |= {name} if status == 201 else set()
         if status not in (201, 412):
             raise OSError(f"PUT {name}: {status}")
 

@@ -93,6 +93,20 @@ def test_adopting_again_after_a_crash_does_no_harm(shelf: Shelf) -> None:
     assert [entry.name for entry in blobs.listed("frames")] == [name]
 
 
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_is_given_back_is_a_file_again_and_no_blob(shelf: Shelf, settled: bool) -> None:
+    source = shelf.source(ONE)
+    assert shelf.blobs.adopt(name_of(ONE), source)
+    if settled:
+        shelf.blobs.settle("frames")
+    assert not shelf.other().adopt(name_of(ONE), shelf.source(ONE))
+    shelf.blobs.give_back(name_of(ONE), source)
+    shelf.blobs.settle("frames")
+    assert source.read_bytes() == ONE
+    assert (shelf.blobs.size(name_of(ONE)), shelf.other().size(name_of(ONE))) == (None, None)
+    assert list(shelf.blobs.listed("frames")) == []
+
+
 def test_what_was_put_is_whole_and_putting_it_again_changes_nothing(shelf: Shelf) -> None:
     name = name_of(TWO)
     shelf.blobs.put(name, TWO)

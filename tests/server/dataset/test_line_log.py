@@ -141,6 +141,16 @@ def test_a_disk_that_has_no_room_to_compress_fails_nobody_who_has_merged(
     assert check(filled.home, filled.clock).findings == ()
 
 
+def test_half_a_line_of_a_process_that_was_killed_is_never_closed(log: Path) -> None:
+    whole = text_of(log)
+    with open(log, "ab") as end:
+        end.write(TEXT[:2500].rpartition(b"\n")[0] + b'\n{"half')
+    Dataset(log.parent).pack()
+    assert line_log.begins_at(log) > len(TEXT)
+    assert text_of(log).startswith(whole)
+    assert b"half" not in text_of(log)
+
+
 def life(folder: Path, killer: Killer) -> None:
     """Cut, compressed and joined, as its steps and each call that makes something durable."""
     killer.watch()
