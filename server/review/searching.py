@@ -126,8 +126,9 @@ def counts_to(store: Store, wanted: MomentFilter, most: int) -> dict[str, int | 
 def _counted(connection: Connection, wanted: MomentFilter, *, most: int | None = None) -> dict[str, int]:
     """How many moments of a filter stand in each state, of the first `most` that are found."""
     states = _states(connection, wanted).limit(most).subquery()
-    query = select(states.c.state, func.count()).group_by(states.c.state)
-    return {str(name): int(number) for name, number in connection.execute(query)}
+    names = get_args(State)
+    found = connection.execute(select(*(func.count().filter(states.c.state == one) for one in names))).one()
+    return dict(zip(names, map(int, found), strict=True))
 
 
 def _states(connection: Connection, wanted: MomentFilter) -> Select[Any]:
