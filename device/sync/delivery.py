@@ -155,6 +155,8 @@ class Delivery:
 
     def _claim(self) -> bool:
         """Whether there was more to send."""
+        if self._news and self.uploads.spare is not None:
+            self._decide(uploads.GiveWay())
         small, bulk = self.uploads.wanted
         if self.uploads.containers is None:  # one, as the question whether the server takes containers
             small = min(small, 1 - len(self.uploads.active))

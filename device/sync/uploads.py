@@ -95,6 +95,13 @@ class Uploads:
         return 0 if self.allowed == "none" else small, BULK - bulk if self.allowed == "all" else 0
 
     @property
+    def spare(self) -> Upload | None:
+        """Where all places of small items are taken, the least important of those that the server wants later."""
+        if self.allowed == "none" or self.wanted[0] > 0:
+            return None
+        return next((one for one in reversed(self.active) if one.machine.paused and not one.item.bulk), None)
+
+    @property
     def runs_low(self) -> bool:
         """Whether it is time to claim more: one costs the outbox as much as ten."""
         if self.wanted[0] >= CLAIMED_AT_ONCE:
@@ -145,7 +152,12 @@ class Allow:
     allowed: Allowed
 
 
-UploadsEvent = Online | Offline | SenderTick | Claimed | Answered | Granted | ItemFailed | Allow
+@dataclass(frozen=True, slots=True)
+class GiveWay:
+    """Something was sealed, and there may be no place for it."""
+
+
+UploadsEvent = Online | Offline | SenderTick | Claimed | Answered | Granted | ItemFailed | Allow | GiveWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +232,8 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             state, actions = _advance_all(state, refusal, now_s, which=lambda item: item.name == name)
         case Allow(allowed=allowed):
             state = _allow(state, allowed, now_s)
+        case GiveWay():
+            state, actions = _give_way(state)
         case SenderTick():
             pass
         case _:
@@ -299,6 +313,15 @@ def _add(state: Uploads, items: Iterable[OutboxItem]) -> Uploads:
     active = [*state.active, *(Upload(item, _machine(item)) for item in items)]
     active.sort(key=lambda upload: upload.item.order)
     return replace(state, active=tuple(active))
+
+
+def _give_way(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
+    """What the server wants later holds no place that a call for help or an erasure needs now: where all are taken, the
+    least important of it is handed back."""
+    spare = state.spare
+    if spare is None:
+        return state, []
+    return replace(state, active=tuple(one for one in state.active if one is not spare)), [ItemReleased(spare.item)]
 
 
 def _machine(item: OutboxItem) -> Sender | RecordSender:

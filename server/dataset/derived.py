@@ -26,6 +26,7 @@ def forget(home: Path) -> None:
     """Delete all of it: which part comes from which moment nobody wrote down. Raises: OSError."""
     db.forget_old(home)
     _forget_taken_out(home / "quarantine")
+    _forget_unfinished(home / "dataset")
     atomic.remove_tree(folder(home))
     if folder(home).parent.is_dir():
         atomic.remove_leftovers(folder(home).parent)
@@ -37,3 +38,12 @@ def _forget_taken_out(quarantine: Path) -> None:
         path.unlink(missing_ok=True)
     if paths:
         atomic.fsync_dir(quarantine)
+
+
+def _forget_unfinished(dataset: Path) -> None:
+    """Logs of a repair that was killed before they were in their places."""
+    paths = list(dataset.glob("*.jsonl.mended"))
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if paths:
+        atomic.fsync_dir(dataset)

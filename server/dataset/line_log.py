@@ -81,7 +81,10 @@ def exists(log: Path) -> bool:
 
 def size(log: Path) -> int:
     """Bytes of its text."""
-    return begins_at(log) + (log.stat().st_size if log.exists() else 0)
+    try:
+        return begins_at(log) + log.stat().st_size
+    except FileNotFoundError:  # or it is cut at this moment
+        return begins_at(log)
 
 
 def rewritten(log: Path) -> int:

@@ -28,6 +28,7 @@ from server.dataset.sample_row import SampleRow, foreign_fields
 from server.dataset.teaching import may_teach
 from shared import atomic, vocabulary
 from shared.clock import Clock, SystemClock
+from shared.errors import DatasetError
 
 NAME = "metadata.parquet"  # the name by which Hugging Face's imagefolder reader finds it
 RESTS, LONG_S = 20, 3.0
@@ -101,7 +102,12 @@ def write(dataset: Dataset) -> Counter[str]:
     while True:
         with dataset.still():
             rewritten = line_log.rewritten(dataset.log)
-        splits = _write_beside(dataset)
+        try:
+            splits = _write_beside(dataset)
+        except (DatasetError, ValueError):
+            if line_log.rewritten(dataset.log) == rewritten:
+                raise
+            continue  # lines were taken back while they were read
         if _placed(dataset, splits, rewritten):
             return splits
 

@@ -279,6 +279,7 @@ def test_closed_lines_that_a_repair_took_out_keep_nothing_of_what_is_erased_late
     assert check(filled.home, filled.clock, repair=True).well
     again = House(filled.home)
     (again.home / "quarantine" / "records-1.r-1.frame.0").touch()  # of a device with that name
+    again.dataset.records.with_name("records.jsonl.mended").write_bytes(b"Mind number1 here.")  # of one that was killed
     assert any(name.startswith("records-0") for name in places_of(again, b"number1 here"))
     if by == "the wearer":
         erase(again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from server.dataset import view
-from server.dataset.folder import Dataset
+from server.dataset.folder import Dataset, heads
+from server.dataset.line_index import LineIndex
 from server.dataset.sample_row import next_version, to_dict
 from server.dataset.view import LoadableView
 from server.dataset.viewing import ViewApart
@@ -119,18 +121,18 @@ def test_what_is_erased_while_the_view_is_made_is_not_in_it(filled: House, monke
 def test_a_row_that_is_taken_back_while_the_view_is_made_is_not_in_it(
     filled: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_beside, row = view._write_beside, filled.dataset.rows()[0]
-    later = next_version(row, row, ground_truth="Stop, stairs down ahead.")
+    add, row = LineIndex.add, filled.dataset.rows()[0]
+    later = [next_version(row, row, ground_truth="Stop, stairs down ahead.", context="x" * n) for n in (1, 900)]
 
-    def beside(dataset: Dataset) -> Counter[str]:
-        monkeypatch.setattr(view, "_write_beside", write_beside)
+    def batch_fails(self: LineIndex, lines: Iterable[tuple[str, int, int, int]]) -> None:
+        monkeypatch.setattr(LineIndex, "add", add)
+        dataset = filled.dataset
         with suppress(KeyError), dataset.appending(), dataset.taken_back(unless=lambda _error: False):
-            dataset.append([to_dict(later)])
-            splits = write_beside(dataset)
+            size = dataset.append(map(to_dict, later))
+            add(self, [(head.sample_id, 9, head.at, head.size) for head in heads(dataset.log, up_to=size)])
             raise KeyError("unforeseen")
-        return splits
 
-    monkeypatch.setattr(view, "_write_beside", beside)
+    monkeypatch.setattr(LineIndex, "add", batch_fails)
     assert view.write(filled.dataset).total() == 4
     assert b"stairs down" not in (filled.dataset.folder / view.NAME).read_bytes()
     assert filled.dataset.rows()[0] == row
