@@ -155,11 +155,7 @@ class Delivery:
 
     def _claim(self) -> bool:
         """Whether there was more to send."""
-        if self._news and self.uploads.spare is not None:
-            self._decide(uploads.GiveWay())
-        small, bulk = self.uploads.wanted
-        if self.uploads.containers is None:  # one, as the question whether the server takes containers
-            small = min(small, 1 - len(self.uploads.active))
+        small, bulk = self._room()
         if not self._look or small < 1 or not (self._news or self.uploads.runs_low):
             return False  # what is new waits for a place and takes the first one
         self._look = self._news = False
@@ -178,6 +174,15 @@ class Delivery:
         if items:
             self._decide(uploads.Claimed(tuple(items)))
         return bool(items)
+
+    def _room(self) -> tuple[int, int]:
+        """How many more small items and clips may be claimed now."""
+        if self._news and self.uploads.spare is not None:
+            self._decide(uploads.GiveWay())
+        small, bulk = self.uploads.wanted
+        if self.uploads.containers is None:  # one, as the question whether the server takes containers
+            small = min(small, 1 - len(self.uploads.active))
+        return small, bulk
 
     def _decide(self, event: uploads.UploadsEvent) -> None:
         state = replace(self.uploads, wire_bytes=self._wire_bytes())

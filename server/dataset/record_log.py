@@ -85,12 +85,18 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("what") not in tuple(FIELDS):
         raise DatasetError(f"{where} says nothing that is known.", hint=_MEND)
     for name in FIELDS[value["what"]]:
-        kinds: tuple[type, ...] = (dict,) if name == "body" else (int, float) if name in _NUMBERS else (str,)
-        if not isinstance(value.get(name), kinds) or (name == "sha256" and not topics.SHA256.match(value[name])):
+        if not _is_valid(name, value.get(name)):
             raise DatasetError(f"{where} has no valid {name}.", hint=_MEND)
     if not (topics.DEVICE_NAME.match(value["device"]) and topics.NAME.match(value["record_id"])):
         raise DatasetError(f"{where} names no device and record.", hint=_MEND)
     return value
+
+
+def _is_valid(name: str, value: object) -> bool:
+    """Whether a field may have this value."""
+    if name == "sha256":
+        return isinstance(value, str) and topics.SHA256.match(value) is not None
+    return isinstance(value, dict if name == "body" else (int, float) if name in _NUMBERS else str)
 
 
 def facts(connection: Connection) -> Iterator[dict[str, Any]]:
