@@ -123,9 +123,8 @@ def _list(
     now_s, wanted = desk.clock.utc_s(), filters.wanted(query, who, state=query.state)
     if query.like and desk.find(query.like, who):
         near.hashed(desk.store, desk.dataset, query.like)
-    counts = _counts(desk, query, wanted)
-    most = searching.COUNTED if query.named else None
-    paging = view.paging(counts[query.state] or 0, page=query.page, size=PAGE_SIZE, most=most)
+    counts, most = _counts(desk, query, wanted)
+    paging = view.paging(counts[query.state], page=query.page, size=PAGE_SIZE, most=most)
     offset = (paging.page - 1) * PAGE_SIZE
     rows = searching.find(desk.store, wanted, person=who.name, now_s=now_s, limit=PAGE_SIZE, offset=offset)
     ids = [row.sample_id for row in rows]
@@ -155,9 +154,12 @@ def _list(
     )
 
 
-def _counts(desk: PageDesk, query: MomentsPageQuery, wanted: MomentFilter) -> dict[str, int | None]:
-    """State → how many moments of the list or the search stand there, and "all"; as `searching.counts_to`."""
+def _counts(
+    desk: PageDesk, query: MomentsPageQuery, wanted: MomentFilter
+) -> tuple[Mapping[str, int | None], int | None]:
+    """State → how many moments of the list or the search stand there, and "all", as `searching.counts_to`; and to how
+    many was counted."""
     if query.named:
-        return searching.counts_to(desk.store, wanted, searching.COUNTED)
+        return searching.counts_to(desk.store, wanted, searching.COUNTED), searching.COUNTED
     counts = decisions.counts(desk.store, seen_by=wanted.seen_by)
-    return {**counts, "all": sum(counts.values())}
+    return {**counts, "all": sum(counts.values())}, None

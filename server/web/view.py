@@ -289,10 +289,11 @@ def short(text: object, most: int = WORD_MOST) -> str:
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
-def paging(total: int, *, page: int, size: int, most: int | None = None) -> Paging:
+def paging(counted: int | None, *, page: int, size: int, most: int | None = None) -> Paging:
     """Where page `page` (from 1) of a list stands; a page beyond the end becomes the last one. most: as for `tabs`"""
-    more = most is not None and total > most
-    total = total if most is None else min(total, most)
+    found = counted or 0
+    more = most is not None and found > most
+    total = found if most is None else min(found, most)
     last = max(1, -(-total // size))
     page = min(max(1, page), last)
     return Paging(page, last, min(total, (page - 1) * size + 1), min(total, page * size), total, more)
