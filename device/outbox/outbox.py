@@ -164,7 +164,7 @@ class Outbox:
 
     def let_go(self, record_id: str, heard: CorrectionRecord | None = None) -> None:
         """Send a correction that was held, with what was heard in it in the meantime. heard: the record as `seal_*`
-        returned it, with its words; where it is no longer held, or was erased, they are left out.
+        returned it, with its words; where it is no longer held, was erased, or was sent before, they are left out.
 
         raises: OSError, MessageError; it is sent all the same
         """
@@ -180,13 +180,18 @@ class Outbox:
         with self._lock:
             folder = self.folder / record_id
             row = self._store.use(lambda index: index.record(record_id))
-            if record_id not in self._held or row is None or row.state != "queued":
+            if record_id not in self._held or row is None or row.state != "queued" or self._is_under_way(record_id):
                 return
             _, kept = outbox_folder.read_sidecar(record_id, (folder / SIDECAR).read_bytes())
             envelope = Envelope("correction", record_id, messages.to_dict(heard))
             if isinstance(kept, SealedRecord) and self._key is not None:
                 envelope = enclosed_record(heard, envelope, kept.parts, self._key)
             self._store.rewrite(record_id, messages.encode(envelope))
+
+    def _is_under_way(self, record_id: str) -> bool:
+        """Whether the server may have some of it: then it stays as it is."""
+        rows = self._store.use(lambda index: index.items(record_id))
+        return record_id in self._claimed.values() or any(row.state != "queued" for row in rows)
 
     def _seal(self, sealed: messages.Record, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:
         record_id, sidecar = envelope.record_id, messages.encode(envelope)

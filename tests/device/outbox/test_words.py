@@ -87,6 +87,21 @@ def test_what_may_have_been_sent_is_not_rewritten(box: Outbox) -> None:
     assert kept(box) == sealed
 
 
+def test_what_was_sent_in_an_earlier_life_is_not_rewritten_though_it_is_held_again(tmp_path: Path) -> None:
+    """The server has it without words: with them it would be another record of the same name."""
+    with closing(Outbox(tmp_path)) as box:
+        sealed = box.seal_correction(correction(1), wav(1))
+        claimed = box.claim(100)
+        box.hold(NAME)
+        box.let_go(NAME, replace(sealed, **WORDS))  # type: ignore[arg-type]
+        assert kept(box) == sealed
+        box.release(claimed)
+    with closing(Outbox(tmp_path)) as again:
+        again.hold(NAME)
+        again.let_go(NAME, replace(sealed, **WORDS))  # type: ignore[arg-type]
+        assert kept(again) == sealed
+
+
 def test_words_do_not_bring_back_what_the_wearer_erased(box: Outbox) -> None:
     box.hold(NAME)
     sealed = box.seal_correction(correction(1), wav(1))
