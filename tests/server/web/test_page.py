@@ -350,7 +350,13 @@ def test_a_search_counts_to_a_bound_and_says_so(house: House, monkeypatch: pytes
     with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
         searched, whole = (ask(f"{site}/moments?{query}").text for query in ("device=pi-1", ""))
         beyond = ask(f"{site}/moments?device=pi-1&page=9").text
-    assert [found.strip() for found in re.findall(r'class="count"[^>]*>([^<]*)<', searched)] == ["5", "3+", "", "", "3+"]
+    assert [found.strip() for found in re.findall(r'class="count"[^>]*>([^<]*)<', searched)] == [
+        "5",
+        "3+",
+        "",
+        "",
+        "3+",
+    ]
     assert "Moments 1 to 3 of more than 3. To see the others, search for less." in searched
     assert "Moments 1 to 3 of more than 3." in beyond
     assert [found.strip() for found in re.findall(r'class="count"[^>]*>([^<]*)<', whole)] == ["5", "5", "0", "0", "5"]
