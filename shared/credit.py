@@ -157,6 +157,7 @@ GREETINGS = 3  # small messages without credit, of each device that comes back: 
 QUEUE_UNITS = 512  # half of the 64 MiB that Mosquitto keeps for a receiver, and a second's work for a fast server
 LEAST_SHARE = 4  # of the queue: whatever others take, a quarter is granted
 MAX_DEVICES = 20_000
+GRANTED_UNITS = 256  # of it at once: with all of it Mosquitto dropped messages of a thousand devices over TLS
 STANDING_UNITS = 448  # of all devices; beside QUEUE_UNITS, with room for what goes without credit
 MOST_STANDING, LEAST_STANDING = 16, 4  # of one: a chunk and its files, and what is of any use
 
@@ -213,7 +214,7 @@ class Ledger:
     def capacity(self) -> int:
         """The most units that may be granted and not have come."""
         free = self.queue - GREETINGS * len(self._accounts) - OLD_UNITS * len(self._old) - self._told
-        return min(max(self.queue // LEAST_SHARE, free), QUEUE_UNITS)
+        return min(max(self.queue // LEAST_SHARE, free), GRANTED_UNITS)
 
     @property
     def standing(self) -> int:

@@ -44,8 +44,10 @@ BATCH = 64
 SETTLE_AGAIN_S = 0.01  # while something waits for another process
 GATHER_S = 0.01  # from one settlement to the next: each has some 15 statements and 3 rounds of fsync, for whatever came
 LOG_EVERY = 1000  # messages of strangers: they must not fill the log either
-MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
-# The same number of answers may wait for a broker that does not take them; devices ask again for what is dropped.
+MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped
+# So many answers may wait for a broker that does not take them: some for each of a fleet that comes home at once. Who
+# lost a grant asks again only after a minute, and holds what others wait for.
+MAX_ANSWERS = 20_000
 logger = logging.getLogger(__name__)
 
 
@@ -158,7 +160,7 @@ class ServerLink:
             session_s=SESSION_S if session.persistent else 0,
             max_packet_bytes=MAX_PACKET_BYTES,
             manual_ack=True,
-            max_queued=MAX_WAITING,
+            max_queued=MAX_ANSWERS,
             reconnect_max_s=RECONNECT_MAX_S,
         )
         self._client = mqtt.MqttClient(settings, self._on_event)

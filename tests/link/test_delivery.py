@@ -468,7 +468,7 @@ def test_a_quiet_device_that_was_told_of_its_standing_credit_asks_no_more(memory
         world.check()
         ledger = world.ingest.credit
         assert ledger is not None
-        assert ledger.capacity == credit.QUEUE_UNITS
+        assert ledger.capacity == credit.GRANTED_UNITS
         assert world.resent == 0
 
 

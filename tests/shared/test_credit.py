@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shared import credit
 from shared.credit import (
     FRESH,
+    GRANTED_UNITS,
     KEPT_S,
     LEASE_S,
     LEAST_GRANTED,
@@ -241,7 +242,7 @@ def test_devices_that_know_nothing_of_credit_are_left_room() -> None:
     ledger.grants(OLD_FOR_S)
     ledger.wished("new", 1, held=0, number=FRESH)
     ledger.grants(OLD_FOR_S)
-    assert ledger.capacity == QUEUE_UNITS
+    assert ledger.capacity == GRANTED_UNITS
 
 
 def _told(ledger: Ledger, device: str) -> int:
@@ -294,7 +295,7 @@ def test_messages_within_the_standing_credit_do_not_count_as_those_of_an_old_dev
     _told(ledger, "pi")
     for _ in range(100):
         ledger.came("pi", 1, 0.0)
-    assert ledger.capacity == QUEUE_UNITS
+    assert ledger.capacity == GRANTED_UNITS
     ledger.gone("pi")
     for _ in range(credit.STRAYS + 1):  # an older version may have been put in its place
         ledger.came("pi", 1, 0.0)

@@ -70,7 +70,7 @@ def test_a_whole_fleet_that_greets_leaves_all_of_the_credit(devices: int) -> Non
     for number in range(devices):
         ledger.wished(f"d{number}", 64, held=0, number=credit.FRESH)
         ledger.told(f"d{number}")
-    assert ledger.capacity == credit.QUEUE_UNITS
+    assert ledger.capacity == credit.GRANTED_UNITS
 
 
 def test_an_older_configuration_is_enough_for_a_thousand_and_raised_beyond() -> None:
