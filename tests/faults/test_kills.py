@@ -64,7 +64,14 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(theatre: Theatre, point: Po
     assert theatre.play(point) == Outcome(point, 1, killed=True)
 
 
-@pytest.mark.parametrize("strike", [Strike.DATABASE, Strike.SESSIONS, Strike.ANSWER])
+@pytest.mark.parametrize(
+    "strike",
+    [
+        pytest.param(Strike.DATABASE, marks=pytest.mark.soak),
+        pytest.param(Strike.SESSIONS, marks=pytest.mark.soak),
+        Strike.ANSWER,
+    ],
+)
 def test_where_postgresql_lets_a_commit_down_nothing_is_lost_or_doubled(
     postgres: PostgresChild, strike: Strike
 ) -> None:
