@@ -29,7 +29,7 @@ from shared.messages import FLAGS
 MOST_CHOICES = 500
 FEW = 1000
 """Moments that are sorted rather than looked for in a list."""
-COUNTED = 10_000
+COUNTED = 1_000
 """Moments that a page counts; where there are more, it says so."""
 SORTED = 5_000
 """The same, where an index of words names them."""
