@@ -52,8 +52,7 @@ from shared.transfer import (
 
 SMALL = 40  # enough pictures and sounds of 60 KB, and their records, to fill the wire and keep the server busy
 BULK = 16  # with the files among those well below the 64 unfinished ones that a server lets a device have
-
-CLAIMED_AT_ONCE = 10
+CLAIMED_AT_ONCE = 10  # the outbox looks through all that is under way for one as for ten
 
 Allowed = Literal["all", "small", "none"]
 """What may be sent: everything, all but clips, nothing."""

@@ -32,6 +32,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from server.ingest.failures import unforeseen
 from shared import atomic, container, file_lock, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
@@ -451,10 +452,7 @@ def _standing(fd: int) -> tuple[int, int]:
 
 def _of_this_file(arrival: Arrival, error: Exception) -> OSError:
     """What went wrong with one of many, also what nobody foresaw: it costs the others nothing."""
-    if isinstance(error, OSError):
-        return error
-    logger.error("%s of %s failed in a way that nobody foresaw.", arrival.name, arrival.device, exc_info=error)
-    return OSError(f"unforeseen: {type(error).__name__}: {error}")
+    return error if isinstance(error, OSError) else unforeseen(arrival.id, error)
 
 
 def _changed_at(path: Path) -> float:

@@ -47,10 +47,10 @@ class Failures:
             return error
         if _is_ours(error):
             return OSError(str(error))
-        logger.error("%s of %s failed in a way that nobody foresaw.", name[1], name[0], exc_info=error)
+        told = unforeseen(name, error)
         if self._is_too_often(name):
             return MessageError(f"This server could not take it, {MOST_TRIES} times ({type(error).__name__}).")
-        return OSError(f"unforeseen: {type(error).__name__}: {error}")
+        return told
 
     def _is_too_often(self, name: Name) -> bool:
         with self._lock:
@@ -62,6 +62,12 @@ class Failures:
             if len(self._tries) > MAX_REMEMBERED:
                 del self._tries[next(iter(self._tries))]
             return False
+
+
+def unforeseen(name: Name, error: Exception) -> OSError:
+    """Log it, and say it as what is asked for again."""
+    logger.error("%s of %s failed in a way that nobody foresaw.", name[1], name[0], exc_info=error)
+    return OSError(f"unforeseen: {type(error).__name__}: {error}")
 
 
 def _kind(name: Name) -> str:
