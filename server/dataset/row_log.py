@@ -243,7 +243,7 @@ class _LogStanding:
     def from_byte(self, dataset: Dataset) -> int | None:
         """From where on metadata.jsonl has lines that the database may lack; None = from nowhere. A shorter file was
         replaced by an older one: all of it is read."""
-        size, known = _size(dataset), self.sizes.get(_LOG, 0)
+        size, known = line_log.size(dataset.log), self.sizes.get(_LOG, 0)
         return None if size == known else known if size > known else 0
 
 
@@ -288,7 +288,7 @@ def _align(connection: Connection, dataset: Dataset, *, from_byte: int | None, n
     appended = _append_waiting(connection, dataset, ~in_file)
     _IN_FILE.drop(connection)
     connection.execute(update(table).where(table.c.logged.is_(False)).values(logged=True))
-    remember_size(connection, _LOG, _size(dataset))
+    remember_size(connection, _LOG, line_log.size(dataset.log))
     return appended, taken
 
 
@@ -324,10 +324,6 @@ def in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     rest = iter(items)
     while some := list(islice(rest, most)):
         yield some
-
-
-def _size(dataset: Dataset) -> int:
-    return line_log.size(dataset.log)
 
 
 def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
