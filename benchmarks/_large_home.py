@@ -102,8 +102,6 @@ def _finish(home: Path) -> None:
             rollups.sum_again(connection)
             search_index.make_again(connection)
         rollups.fill(store)
-        with store.engine.connect() as connection:
-            connection.exec_driver_sql("ANALYZE")
     Dataset(home / "dataset").pack()  # as a running server does
 
 

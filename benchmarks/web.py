@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,14 @@ from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import open_store
 from shared import atomic
+from shared.messages import FLAGS
 
 OUT = Path("build/bench/web.json")
 SIZES = {"100k": 100_000, "1m": 1_000_000}
 REQUESTS = 60
 PAGE = 10
 BOUND_MS = 50.0
+_WORDS = ("curb", "pole", "stairs", "left", "car")
 PLAIN = (
     "/batch", "/ear", "/models", "/api/choices", "/wearers", "/wearers/Wearer 1", "/people", "/metrics", "/admin",
     "/admin/devices", "/admin/models", "/admin/nights", "/admin/settings", "/admin/telling", "/admin/progress",
@@ -119,13 +122,29 @@ def _paths(home: Path, requests: int) -> dict[str, list[str]]:
         "api_list": times(lambda: f"/api/samples?state=all&limit=50&offset={draw.randrange(1000) * 50}"),
         "next": times(lambda: "POST /api/next"),
         "next_by_ear": times(lambda: "POST /api/ear/next"),
-        "search": times(lambda: f"/moments?words={draw.choice(('curb', 'pole', 'stairs', 'left', 'car'))}"),
+        "search": times(lambda: f"/moments?words={draw.choice(_WORDS)}"),
         "search_wearer": times(lambda: f"/moments?wearer=Wearer+{draw.randrange(25)}"),
         "search_device": times(lambda: f"/moments?device=device-{draw.randrange(40):03d}"),
         "search_model": times(lambda: f"/moments?model=2026-{draw.randrange(30):02d}-night-starter"),
+        "search_wearer_reviewed": times(lambda: f"/moments?state=reviewed&wearer=Wearer+{draw.randrange(25)}"),
+        "search_wearer_all": times(lambda: f"/moments?state=all&wearer=Wearer+{draw.randrange(25)}"),
+        "search_wearer_words": times(
+            lambda: f"/moments?wearer=Wearer+{draw.randrange(25)}&words={draw.choice(_WORDS)}"
+        ),
+        "search_two_words": times(lambda: f"/moments?words={'+'.join(draw.sample(_WORDS, 2))}"),
+        "search_flag": times(lambda: f"/moments?flag={draw.choice(sorted(FLAGS))}"),
+        "search_days": times(lambda: _days(draw)),
+        "search_marked": times(lambda: f"/moments?marked={draw.choice(('difficult', 'commented'))}"),
         "search_walk": times(lambda: f"/moments?walk={draw.choice(walks)}"),
         **{name.strip("/").replace("/", "_"): [name] * requests for name in PLAIN},
     }
+
+
+def _days(draw: random.Random) -> str:
+    """A search for one to seven days of any state."""
+    since = datetime.fromtimestamp(_large_home.FIRST_S, UTC).date() + timedelta(draw.randrange(350))
+    until = since + timedelta(draw.randrange(7))
+    return f"/moments?since={since}&until={until}&state={draw.choice(('pending', 'reviewed', 'rejected', 'all'))}"
 
 
 def _others() -> dict[str, Any]:

@@ -4,6 +4,7 @@ to it (server.consent.visible). Every route asks here, and nothing else decides 
 may_see(person, row)      one moment
 may_see_wearer(…)         all moments of a wearer
 clause(person)            the same as a condition on `samples`, None = all of them; of another table that says whose
+wearers(person)           whose, where these can be named
 may_open(store, …)        a file: one of the moments that name it may be seen
 devices(store, person)    devices of which every moment may be seen
 may_answer_for(…)         a wearer's answers and deletions are this person's
@@ -52,6 +53,13 @@ def clause(person: Person, table: Table = db.samples) -> ColumnElement[bool] | N
         found = consented.clause(person, person.consents, table.c.wearer)
         return None if isinstance(found, True_) else found  # lists and sums of all cost no look at each moment
     return None if person.wearers is None else table.c.wearer.in_(sorted(person.wearers))
+
+
+def wearers(person: Person) -> frozenset[str] | None:
+    """Wearers of whom a person may see moments, None = of all, or of all but some. Pure."""
+    if person.wearers is None or (person.consents is not None and person.role is Role.ADMIN):
+        return None
+    return frozenset(wearer for wearer in person.wearers if may_see_wearer(person, wearer))
 
 
 def conditions(person: Person, table: Table = db.samples) -> list[ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from typing import Any
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.review import near
-from server.review.searching import MomentFilter
+from server.review.moment_filter import MomentFilter
 from shared import vocabulary
 from shared.errors import Refused
 

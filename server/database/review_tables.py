@@ -6,7 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Dialect, Float, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.types import TypeDecorator
 
 from server.database.bodies import Body
@@ -67,6 +79,7 @@ review_marks = Table(
     Column("assigned_by", String(96), nullable=False),
 )
 Index("ix_review_marks_assigned_to", review_marks.c.assigned_to)
+Index("ix_review_marks_difficult_by", review_marks.c.difficult_by)
 
 review_comments = Table(
     "review_comments",
@@ -125,6 +138,7 @@ search_postings = Table(
     "search_postings",
     metadata,
     Column("term", Integer, primary_key=True, autoincrement=False),  # of search_terms
+    Column("state", SmallInteger, primary_key=True, autoincrement=False),  # as server.dataset.search_index numbers them
     Column("moment", Integer, primary_key=True, autoincrement=False),  # the number in sought
     sqlite_with_rowid=False,
 )

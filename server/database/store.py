@@ -42,6 +42,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from server.database import bodies, ending, packing, settings, sqlite
@@ -171,15 +172,26 @@ samples = Table(
     Column("cells", JSON, nullable=False, server_default="[]"),  # the rollups that this moment counts in
     Column("worth", Integer, nullable=False, server_default="9"),  # server.dataset.worth: 0 is deleted first
 )
-Index("ix_samples_wearer", samples.c.wearer, samples.c.state, samples.c.priority, samples.c.captured_at)
 Index("ix_samples_worth", samples.c.worth, samples.c.changed_at, samples.c.sample_id)
 # Each is the order of one list, so that a page is read where it stands and no list is sorted.
 Index("ix_samples_listed", samples.c.state, samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
-Index("ix_samples_decided", samples.c.state, samples.c.changed_at.desc(), samples.c.sample_id)
+Index(
+    "ix_samples_decided", samples.c.state, samples.c.changed_at.desc(), samples.c.sample_id, samples.c.captured_at
+)  # with the time, by which days are looked for
 Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
 Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
-Index("ix_samples_model", samples.c.model, samples.c.captured_at)
-Index("ix_samples_device", samples.c.device, samples.c.state, samples.c.priority, samples.c.captured_at)
+Index("ix_samples_captured", samples.c.captured_at, samples.c.state)
+for _whose in (samples.c.wearer, samples.c.device, samples.c.model):
+    _name, _decided = f"ix_samples_{_whose.name}", text("state != 'pending'")
+    Index(_name, _whose, samples.c.state, samples.c.priority, samples.c.captured_at.desc())
+    Index(
+        f"{_name}_decided",
+        _whose,
+        samples.c.state,
+        samples.c.changed_at.desc(),
+        sqlite_where=_decided,
+        postgresql_where=_decided,
+    )
 
 quarantine = Table(
     "quarantine",

@@ -7,7 +7,7 @@ later, by whoever reads the picture next.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -31,7 +31,7 @@ def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
     ones. A look that is there stays."""
     values = _values(connection, [row for row in rows if not row.erased])
     known = {row.sample_id: row for row in _known(connection, [value["sample_id"] for value in values])}
-    before = {(term, row.number) for row in known.values() for term in row.terms}
+    before = _postings(known.values())
     after = _written(connection, values, {sample_id: row.number for sample_id, row in known.items()})
     search_index.add(connection, after - before)
     search_index.take(connection, before - after)
@@ -54,20 +54,25 @@ def _written(connection: Connection, values: Sequence[dict[str, Any]], known: Ma
         connection.execute(update(tables.sought).where(_C.number == bindparam("own")), changed)
     if fresh:
         numbers |= dict(connection.execute(insert(tables.sought).returning(_C.sample_id, _C.number), fresh).all())
-    return {(term, numbers[value["sample_id"]]) for value in values for term in value["terms"]}
+    own = (search_index.postings_of(value["terms"], value["state"], numbers[value["sample_id"]]) for value in values)
+    return set().union(*own)
 
 
 def forget(connection: Connection, sample_ids: Sequence[str]) -> None:
     """Delete what these are searched by, inside the caller's transaction, with the words that no other moment has."""
     known = _known(connection, sample_ids)
-    search_index.take(connection, {(term, row.number) for row in known for term in row.terms})
+    search_index.take(connection, _postings(known))
     for some in search_index.pieces([row.number for row in known]):
         connection.execute(delete(tables.sought).where(_C.number.in_(some)))
 
 
+def _postings(known: Iterable[Any]) -> set[Posting]:
+    return set().union(*(search_index.postings_of(row.terms, row.state, row.number) for row in known))
+
+
 def _known(connection: Connection, sample_ids: Sequence[str]) -> list[Any]:
-    """Number, id and terms of those that there are."""
-    query = select(_C.number, _C.sample_id, _C.terms)
+    """Number, id, state and terms of those that there are."""
+    query = select(_C.number, _C.sample_id, _C.state, _C.terms)
     found = (connection.execute(query.where(_C.sample_id.in_(some))) for some in search_index.pieces(sample_ids))
     return [row for some in found for row in some]
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, case, exists, false, func, literal, select, true
 
 from server.database import review_tables as tables
 from server.database.words import holds
 from server.dataset import search_index
-from server.dataset.search_index import FLAG, THING, WORD
+from server.dataset.sample_row import State
+from server.dataset.search_index import FLAG, STATES, THING, WEARER, WORD
 
 MOST_WORDS = 8
 """Of a search."""
 MOST_TERMS = 64
 """That a word may stand in: a part like "e" is in most, and each costs a look for each moment."""
-_NUMBER = tables.sought.c.number
-_POSTINGS, _TERMS = tables.search_postings.c, tables.search_terms.c
+_SOUGHT, _POSTINGS, _TERMS = tables.sought.c, tables.search_postings.c, tables.search_terms.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,26 @@ class SoughtTerms:
 ALL = SoughtTerms()
 
 
-def look_up(connection: Connection, *, words: str, thing: str, flag: str) -> SoughtTerms:
-    """What is meant by them; all empty = nothing is restricted."""
+@dataclass(frozen=True, slots=True)
+class RarestTerms:
+    """Of the conditions of a search, the terms of the one that the fewest moments have."""
+
+    ids: tuple[int, ...]
+    is_few: bool
+
+
+def look_up(
+    connection: Connection, *, words: str, thing: str, flag: str, wearers: Sequence[str] | None = None
+) -> SoughtTerms:
+    """What is meant by them; all empty = nothing is restricted. wearers: whose the moments are, None = any; nothing is
+    restricted by them alone"""
     terms, texts = list[tuple[int, ...]](), list[str]()
-    for kind, name in ((THING, thing), (FLAG, flag)):
-        if name:
-            own = select(_TERMS.id).where(_TERMS.kind == kind, _TERMS.term == name)
-            terms.append(tuple(connection.execute(own).scalars()))
+    named: list[tuple[str, Sequence[str]]] = [(kind, (name,)) for kind, name in ((THING, thing), (FLAG, flag)) if name]
+    if wearers is not None and (named or words.split()):
+        named.append((WEARER, wearers))
+    for kind, names in named:
+        own = select(_TERMS.id).where(_TERMS.kind == kind, _TERMS.term.in_(names))
+        terms.append(tuple(connection.execute(own).scalars()))
     for word in dict.fromkeys(words.casefold().split()[:MOST_WORDS]):
         letters = search_index.letters_of(word)
         found = _holding(connection, letters) if letters else None
@@ -69,29 +82,74 @@ def _holding(connection: Connection, letters: str) -> tuple[int, ...] | None:
     return found if len(found) <= MOST_TERMS else None
 
 
-def conditions(sought: SoughtTerms) -> list[ColumnElement[bool]]:
-    """What holds of rows of `sought` that are looked at one after the other. Pure."""
+def conditions(sought: SoughtTerms, state: State | Literal["all"]) -> list[ColumnElement[bool]]:
+    """What holds of rows of `sought` in this state, looked at one after the other. Pure."""
+    return [*_has(sought, state, _SOUGHT.number), *_holds(sought)]
+
+
+def _has(sought: SoughtTerms, state: State | Literal["all"], number: ColumnElement[int]) -> list[ColumnElement[bool]]:
+    """That the moment of this number has the terms."""
     if not all(sought.terms):
         return [false()]
-    found = [exists().where(_POSTINGS.term.in_(ids), _POSTINGS.moment == _NUMBER) for ids in sought.terms]
-    return [*found, *(holds(tables.sought.c.words, text) for text in sought.texts)]
+    own = _POSTINGS.state == _number_of(state), _POSTINGS.moment == number
+    return [exists().where(_POSTINGS.term.in_(ids), *own) for ids in sought.terms]
 
 
-def first_of_all(connection: Connection, sought: SoughtTerms, *, most: int) -> tuple[list[ColumnElement[bool]], bool]:
-    """(the same, with the rows of the rarest term looked for first; whether these are at most so many)"""
-    sizes = {ids: _size(connection, ids, most=most) for ids in sought.terms}
-    if not sizes or not all(sizes):
-        return conditions(sought), False
-    rarest = min(sizes, key=sizes.__getitem__)
-    others = SoughtTerms(tuple(ids for ids in sought.terms if ids != rarest), sought.texts)
-    return [_NUMBER.in_(_moments(rarest)), *conditions(others)], sizes[rarest] <= most
+def _holds(sought: SoughtTerms) -> list[ColumnElement[bool]]:
+    """That a row of `sought` has the texts."""
+    return [holds(_SOUGHT.words, text) for text in sought.texts]
 
 
-def _moments(ids: Sequence[int]) -> Select[Any]:
-    return select(_POSTINGS.moment).where(_POSTINGS.term.in_(ids))
+def rarest(connection: Connection, sought: SoughtTerms, state: State, *, most: int) -> RarestTerms | None:
+    """Which of the terms the fewest moments in this state have; None = none is meant. They are counted to `most`."""
+    sizes = {ids: _size(connection, ids, state, most=most) for ids in sought.terms}
+    if not sizes:
+        return None
+    found = min(sizes, key=sizes.__getitem__)
+    return RarestTerms(found, sizes[found] <= most)
 
 
-def _size(connection: Connection, ids: Sequence[int], *, most: int) -> int:
+def moments(sought: SoughtTerms, first: RarestTerms, state: State) -> Select[Any]:
+    """The ids of the moments in this state of which it holds, those of the rarest terms looked at. Pure."""
+    named, has = _first(sought, first, state)
+    rows = named.join(tables.sought, named.c.moment == _SOUGHT.number)
+    return select(_SOUGHT.sample_id).select_from(rows).where(*has, *_holds(sought))
+
+
+def counting(
+    sought: SoughtTerms, first: RarestTerms | None, state: State, seen: Sequence[ColumnElement[bool]] = ()
+) -> Select[Any]:
+    """A row for each of these moments, to be counted: by the index alone, where it says all. Pure. seen: what must hold
+    of rows of `sought`, too"""
+    if first is None:
+        stated = _SOUGHT.state == state
+        return select(true()).select_from(tables.sought).where(stated, *conditions(sought, state), *seen)
+    named, has = _first(sought, first, state)
+    if not (sought.texts or seen):
+        return select(true()).select_from(named).where(*has)
+    rows = named.join(tables.sought, named.c.moment == _SOUGHT.number)
+    return select(true()).select_from(rows).where(*has, *_holds(sought), *seen)
+
+
+def _first(sought: SoughtTerms, first: RarestTerms, state: State) -> tuple[Subquery, list[ColumnElement[bool]]]:
+    """The moments of the rarest terms, and that they have the others."""
+    named = _named(first.ids, state).subquery()
+    others = SoughtTerms(tuple(ids for ids in sought.terms if ids != first.ids))
+    return named, _has(others, state, named.c.moment)
+
+
+def _named(ids: Sequence[int], state: State) -> Select[Any]:
+    """Numbers of the moments in a state that have one of these terms."""
+    query = select(_POSTINGS.moment).where(_POSTINGS.term.in_(ids), _POSTINGS.state == STATES[state])
+    return query if len(ids) == 1 else query.distinct()
+
+
+def _number_of(state: State | Literal["all"]) -> ColumnElement[int]:
+    """As postings have it; of any state, that of the row that is looked at."""
+    return case(STATES, value=_SOUGHT.state) if state == "all" else literal(STATES[state])
+
+
+def _size(connection: Connection, ids: Sequence[int], state: State, *, most: int) -> int:
     """Postings of these, counted to `most` and one more."""
-    some = _moments(ids).limit(most + 1).subquery()
+    some = _named(ids, state).limit(most + 1).subquery()
     return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

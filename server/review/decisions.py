@@ -35,7 +35,8 @@ from server.dataset import wording as words
 from server.dataset.folder import Dataset
 from server.dataset.judged import said as said
 from server.dataset.sample_row import SampleRow, State, next_version
-from server.review import order
+from server.review import narrowing, order
+from server.review.moment_filter import MomentFilter
 from server.review.order import ListPlace
 from shared import topics
 from shared.errors import Refused
@@ -202,11 +203,12 @@ def listing(
 
     seen_by: only those that this person may see
     """
-    if restricted := _visible(seen_by):
-        with store.reading() as connection:
-            return order.some(connection, state, restricted, limit=limit, offset=offset)
     with store.reading() as connection:
-        return order.page(connection, state, limit=limit, offset=offset)
+        if not _visible(seen_by):
+            return order.page(connection, state, limit=limit, offset=offset)
+        wanted = MomentFilter(state=state, seen_by=seen_by)
+        query = narrowing.in_order(connection, wanted, limit=limit, offset=offset)
+        return order.rows(connection, connection.execute(query).scalars().all())
 
 
 def listing_after(

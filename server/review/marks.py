@@ -21,7 +21,6 @@ from server.database.store import Store
 from shared.errors import Refused
 from shared.printable import printable
 
-SKIPPED_S = 86_400.0
 MAX_COMMENT, MAX_PERSON, MOST_COMMENTS = 1000, 96, 200
 
 

@@ -3,6 +3,9 @@
 pending            priority, newest first, id     ix_samples_listed
 reviewed, rejected when decided, newest first, id ix_samples_decided
 all                as pending                     ix_samples_all
+
+Each wearer, device and model has lists of its own: ix_samples_wearer in the order of what is pending, of any state, and
+ix_samples_wearer_decided in that of what is decided; and so on. They are merged where several are meant.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, literal_column, or_, select, union_all
 
 from server.database import store as db
 from server.database.store import Store
@@ -19,7 +22,10 @@ from server.dataset import rollups, sample_row
 from server.dataset.sample_row import SampleRow, State
 
 Listed = State | Literal["all"]
+HowListed = Literal["all", "own", "few"]
+"""Moments are come by in the list of all, in a list of their own, or they are known and sorted."""
 _S = db.samples.c
+_NOT_PENDING = _S.state != literal_column("'pending'")  # as the indexes of what is decided say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,26 @@ def page(connection: Connection, state: Listed, *, limit: int, offset: int) -> l
     return rows(connection, connection.execute(ids).scalars().all()[::-1])
 
 
-def some(
-    connection: Connection, state: Listed, conditions: Sequence[ColumnElement[bool]], *, limit: int, offset: int
-) -> list[SampleRow]:
-    """As `page`, of the moments for which all of this holds."""
-    ids = _listed(select(_S.sample_id), state).where(*conditions).limit(limit).offset(offset)
-    return rows(connection, connection.execute(ids).scalars().all())
+def one_list(state: Listed, conditions: Sequence[ColumnElement[bool]], *, by: HowListed) -> Select[Any]:
+    """Moments for which all of this holds, in the order of the list of a state: their ids, and what orders them.
+    Pure."""
+    place: tuple[ColumnElement[Any], ...] = place_of(state)
+    if by == "few" and not _by_decision(state):
+        place = (place[0] + 0, *place[1:])  # by no index
+    elif by == "own":  # in the order of its index but for the ids, which the list of all has, and would be read for
+        place = (*place[:-1], _S.sample_id.concat(""))
+        conditions = [*conditions, _NOT_PENDING] if _by_decision(state) else conditions
+    return select(_S.sample_id, _S.priority, _S.captured_at, _S.changed_at).where(*conditions).order_by(*place)
+
+
+def merged(lists: Sequence[Select[Any]], state: Listed, *, limit: int, offset: int) -> Select[Any]:
+    """So many ids of the moments of all these, in the order of the list of a state. Pure. lists: as of `one_list`"""
+    if not lists:
+        return select(_S.sample_id).where(false())
+    if len(lists) == 1:
+        return lists[0].with_only_columns(_S.sample_id).limit(limit).offset(offset)
+    whole = union_all(*(select(one.limit(limit + offset).subquery()) for one in lists)).subquery().c
+    return select(whole.sample_id).order_by(*place_of(state, whole)).limit(limit).offset(offset)
 
 
 def behind(
@@ -95,6 +115,13 @@ def _listed(query: Select[Any], state: Listed, *, backwards: bool = False) -> Se
     keys += [] if _by_decision(state) else [(_S.captured_at, True)]
     keys.append((_S.sample_id, False))
     return query.order_by(*(key.desc() if falls != backwards else key.asc() for key, falls in keys))
+
+
+def place_of(state: Listed, of: Any = _S) -> tuple[ColumnElement[Any], ...]:
+    """The order of a list. Pure. of: columns"""
+    if _by_decision(state):
+        return of.changed_at.desc(), of.sample_id
+    return of.priority, of.captured_at.desc(), of.sample_id
 
 
 def _behind(state: Listed, place: ListPlace) -> ColumnElement[bool]:

@@ -7,19 +7,18 @@ rest is done, the longest skipped first, or after a day as if it had not been sk
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, select
+from sqlalchemy import Connection, exists, not_
 
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log
 from server.dataset.sample_row import SampleRow
-from server.review import leases, searching
+from server.review import leases, narrowing
 from server.review.leases import Lease
-from server.review.marks import SKIPPED_S
-from server.review.searching import ALL_PENDING, MomentFilter, SearchNarrowed
+from server.review.moment_filter import ALL_PENDING, MomentFilter
+from server.review.skipping import SkippedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +46,11 @@ def next_for(store: Store, person: str, wanted: MomentFilter = ALL_PENDING, *, n
 
 
 def _first(connection: Connection, person: str, wanted: MomentFilter, *, now_s: float) -> str | None:
-    narrowed = searching.narrow(connection, wanted)
-    free = _free(connection, person, wanted, narrowed, now_s=now_s)
-    place = searching.place_of("pending", narrowed)
-    skip = _skip(person, now_s=now_s)
-    unskipped: str | None = connection.execute(free.where(not_(exists().where(skip))).order_by(*place)).scalar()
-    if unskipped is not None or not searching.skipped(connection, person, now_s=now_s):
-        return unskipped
-    at = select(func.max(tables.review_skips.c.at)).where(skip).scalar_subquery()
-    skipped: str | None = connection.execute(free.order_by(at, *place)).scalar()
-    return skipped
-
-
-def _free(
-    connection: Connection, person: str, wanted: MomentFilter, narrowed: SearchNarrowed, *, now_s: float
-) -> Select[Any]:
-    """One moment that is meant and that nobody else has; its order is the caller's."""
-    held = tables.review_leases.c
-    theirs = and_(held.sample_id == db.samples.c.sample_id, held.until > now_s, held.person != person)
-    conditions = searching.conditions_of(connection, wanted, narrowed)
-    query = select(db.samples.c.sample_id).select_from(searching.source(narrowed))
-    return query.where(*conditions, not_(exists().where(theirs))).limit(1)
-
-
-def _skip(person: str, *, now_s: float) -> ColumnElement[bool]:
-    skips = tables.review_skips.c
-    own = skips.sample_id == db.samples.c.sample_id
-    return and_(skips.person == person, own, skips.at > now_s - SKIPPED_S)
+    """Of those that nobody else has."""
+    held, skips = tables.review_leases.c, SkippedBy(person, now_s)
+    theirs = exists().where(held.sample_id == db.samples.c.sample_id, held.until > now_s, held.person != person)
+    fresh = narrowing.in_order(connection, wanted, not_(theirs), not_(skips.about_it()), limit=1)
+    found: str | None = connection.execute(fresh).scalar()
+    if found is None and skips.are_any(connection):
+        found = connection.execute(narrowing.skipped(connection, wanted, skips, not_(theirs), limit=1)).scalar()
+    return found

@@ -29,7 +29,7 @@ from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import NotTeachable
 from server.ingest import counters
 from server.review import decisions, figures, searching, stats
-from server.review.searching import MomentFilter
+from server.review.moment_filter import MomentFilter
 from server.web import person, review
 from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome, Reviews

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from server.dataset.sample_row import State
-from server.review.searching import MomentFilter
+from server.review.moment_filter import MomentFilter
 from server.web.person import Person
 
 MAX_FIELD, MAX_WITHIN, MAX_NUMBER = 96, 1000, 1_000_000

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.consent.terms import Consents
 from server.review import decisions, leases, marks, near, searching
-from server.review.searching import MomentFilter
+from server.review.moment_filter import MomentFilter
 from server.web import beside, filters, person, view
 from server.web.filters import MAX_WITHIN, ListState, PageSearch
 from server.web.page import TOLD, PageDesk
@@ -154,12 +154,11 @@ def _list(
     )
 
 
-def _counts(
-    desk: PageDesk, query: MomentsPageQuery, wanted: MomentFilter
-) -> tuple[Mapping[str, int | None], int | None]:
-    """State → how many moments of the list or the search stand there, and "all", as `searching.counts_to`; and to how
-    many was counted."""
+def _counts(desk: PageDesk, query: MomentsPageQuery, wanted: MomentFilter) -> tuple[Mapping[str, int], int | None]:
+    """State → how many moments of the list or the search stand there, and "all"; and to how many was counted."""
     if query.named:
-        return searching.counts_to(desk.store, wanted, searching.COUNTED), searching.COUNTED
+        most = searching.COUNTED
+        found = searching.counts(desk.store, wanted, most)
+        return {**found, "all": min(sum(found.values()), most + 1)}, most
     counts = decisions.counts(desk.store, seen_by=wanted.seen_by)
     return {**counts, "all": sum(counts.values())}, None

@@ -257,7 +257,7 @@ def decided(row: SampleRow) -> str:
 
 
 def tabs(
-    counts: Mapping[str, int | None],
+    counts: Mapping[str, int],
     current: State | Literal["", "all"],
     *,
     searched: Mapping[str, str] | None = None,
@@ -267,19 +267,17 @@ def tabs(
 
     current: "" = none of them
     searched: the fields of a search that goes on in each
-    most: to how many was counted (`searching.counts_to`); None = all
+    most: to how many was counted (`searching.counts`); None = all
     """
     totals, within = {**counts}, searched or {}
-    totals.setdefault("all", sum(number or 0 for number in counts.values()))
+    totals.setdefault("all", sum(counts.values()))
     return [
         Tab(state, label, _counted(totals[state], most), state == current, urlencode({"state": state, **within}))
         for state, label in TABS
     ]
 
 
-def _counted(number: int | None, most: int | None) -> str:
-    if number is None:
-        return ""
+def _counted(number: int, most: int | None) -> str:
     return f"{most:,}+" if most is not None and number > most else str(number)
 
 
@@ -289,9 +287,8 @@ def short(text: object, most: int = WORD_MOST) -> str:
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
-def paging(counted: int | None, *, page: int, size: int, most: int | None = None) -> Paging:
+def paging(found: int, *, page: int, size: int, most: int | None = None) -> Paging:
     """Where page `page` (from 1) of a list stands; a page beyond the end becomes the last one. most: as for `tabs`"""
-    found = counted or 0
     more = most is not None and found > most
     total = found if most is None else min(found, most)
     last = max(1, -(-total // size))

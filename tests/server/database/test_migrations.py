@@ -18,7 +18,7 @@ from server.dataset.sample_row import SampleRow, to_dict
 from server.releases.registry import Registry
 from server.releases.rollouts import Rollouts
 from server.review import searching
-from server.review.searching import MomentFilter
+from server.review.moment_filter import MomentFilter
 
 OLD = (
     "INSERT INTO models (version, created_at, parent, base, folder, manifest_sha256, manifest_size, evaluation, state) "

@@ -45,7 +45,7 @@ def moved(engine: Engine, revision: str) -> None:
     config.set_main_option("script_location", str(migrating.MIGRATIONS))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        (command.downgrade if revision == BEFORE else command.upgrade)(config, revision)
+        (command.upgrade if revision == "head" else command.downgrade)(config, revision)
         connection.commit()
 
 

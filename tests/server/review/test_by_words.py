@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text, update
 
 from server.access.person import Person, Role
 from server.database import review_tables as tables
@@ -17,13 +16,14 @@ from server.dataset import row_log, search_index, sought
 from server.dataset.sample_row import SampleRow, State
 from server.maintenance import check_folds
 from server.maintenance.check import check
-from server.review import by_words, searching
-from server.review.searching import MomentFilter
+from server.review import by_words, narrowing, searching
+from server.review.moment_filter import MomentFilter
 from shared.clock import SystemClock
 from shared.messages import EraseRecord
 from tests.server.database.stored import readable
+from tests.server.database.test_parts_by_hash import moved
 from tests.server.dataset.moments import House, moment, sound, spoken
-from tests.server.review.deciding import name
+from tests.server.review.deciding import decide, name, row_of
 
 WORDS = (
     "Über", "kante", "stop", "Stopped", "a", "to", "縁石あり", "i\u0307stanbul", "head-height", "it's", "x" * 40, "%_",
@@ -109,7 +109,7 @@ def test_every_way_of_looking_finds_what_a_look_through_all_words_finds(
     known: tuple[Store, dict[str, SampleRow]], most_sorted: int, most_terms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, rows = known
-    monkeypatch.setattr(searching, "SORTED", most_sorted)
+    monkeypatch.setattr(narrowing, "SORTED", most_sorted)
     monkeypatch.setattr(by_words, "MOST_TERMS", most_terms)
     some = 0
     for one in searches():
@@ -122,11 +122,8 @@ def test_every_way_of_looking_finds_what_a_look_through_all_words_finds(
         }
         assert searching.counts(store, wanted) == counted, one
         for most in (0, 2, 99):
-            told = searching.counts_to(store, wanted, most)
-            assert told["all"] == min(len(right), most + 1), one
-            assert {own: told[own] for own in counted} == (counted if len(right) <= most else dict.fromkeys(counted))
-            own_state = searching.counts_to(store, replace(wanted, state="reviewed"), most)["reviewed"]
-            assert own_state == min(counted["reviewed"], most + 1), one
+            told = searching.counts(store, wanted, most)
+            assert told == {state: min(number, most + 1) for state, number in counted.items()}, one
     assert some > 20, "searches that find something"
 
 
@@ -137,6 +134,27 @@ def test_rows_and_index_say_the_same_after_all_that_was_written(known: tuple[Sto
         search_index.make_again(connection)
         assert list(search_index.differences(connection)) == []
         assert connection.execute(select(func.count()).select_from(tables.search_postings)).scalar_one() == before > 200
+
+
+@pytest.mark.both_databases
+def test_an_index_of_before_it_knew_states_and_wearers_becomes_one_of_today(desk: House) -> None:
+    desk.send_all([moment(n, raw_output="Caution, cone ahead.", wearer="Bea" if n else "Ada") for n in range(3)])
+    decide(desk, row_of(desk, name(1)).row_id, by="Ana", action="nothing")
+    with desk.store.reading() as connection:
+        known = sorted(map(tuple, connection.execute(select(tables.search_postings))))
+    moved(desk.store.engine, "0023")
+    with desk.store.engine.connect() as connection:
+        kinds = connection.execute(select(tables.search_terms.c.kind).distinct()).scalars().all()
+        before = connection.execute(text("SELECT term, moment FROM search_postings")).all()
+        named = connection.execute(select(tables.sought.c.terms)).scalars().all()
+    assert "wearer" not in kinds
+    assert len(before) == len(known) - 3 == sum(map(len, named)), "but for whose they are"
+    moved(desk.store.engine, "head")
+    with desk.store.reading() as connection:
+        assert list(search_index.differences(connection)) == []
+        assert len(connection.execute(select(tables.search_postings)).all()) == len(known)
+    assert searching.count(desk.store, MomentFilter(words="cone", wearer="Bea", state="all")) == 2
+    assert searching.count(desk.store, MomentFilter(words="cone", wearer="Bea", state="reviewed")) == 1
 
 
 @pytest.mark.both_databases
@@ -182,12 +200,14 @@ def test_a_check_names_what_a_search_would_find_wrongly_and_a_repair_mends_it(de
     own, postings = tables.sought.c, tables.search_postings
     damage = (
         delete(postings).where(postings.c.moment == 1),
-        insert(postings).values(term=1, moment=77),
-        insert(postings).values(term=99, moment=1),
+        insert(postings).values(term=1, state=0, moment=77),
+        insert(postings).values(term=99, state=0, moment=1),
+        update(postings).where(postings.c.moment == 1).values(state=2),
         update(tables.search_terms).where(tables.search_terms.c.term == "cone").values(term="door"),
         update(tables.sought).where(own.sample_id == name(1)).values(terms=[]),
         update(tables.sought).where(own.sample_id == name(1)).values(words="something else"),
         update(tables.sought).where(own.sample_id == name(1)).values(state="reviewed"),
+        update(tables.sought).where(own.sample_id == name(1)).values(state="lost"),
         update(tables.sought).where(own.sample_id == name(1)).values(wearer="Eve"),
         delete(tables.sought).where(own.sample_id == name(1)),
         update(tables.sought).where(own.sample_id == name(1)).values(sample_id="pi-1-nobody"),

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from server.access.person import Person, Role
 from server.database import review_tables as tables
 from server.review import decisions, leases, marks, near, proposed, searching
+from server.review.moment_filter import MomentFilter
 from server.review.ranking import Ranking
-from server.review.searching import MomentFilter
 from shared.errors import Refused
 from shared.messages import EraseRecord
 from tests.server.dataset.moments import House, moment, sound, spoken

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from server.access.person import Person, Role
-from server.review import leases, marks, searching, turns
+from server.review import leases, marks, searching, skipping, turns
 from server.review.leases import LEASE_S
-from server.review.searching import MomentFilter
+from server.review.moment_filter import ALL_PENDING, MomentFilter
 from tests.server.dataset.moments import House, moment
 from tests.server.review.deciding import NOW_S, decide, name, row_of
 
@@ -23,7 +23,7 @@ def fill(house: House, count: int) -> None:
     house.send_together([moment(n, seed=0) for n in range(count)])
 
 
-def held(house: House, person: str, now_s: float = T, wanted: MomentFilter = searching.ALL_PENDING) -> str:
+def held(house: House, person: str, now_s: float = T, wanted: MomentFilter = ALL_PENDING) -> str:
     turn = turns.next_for(house.store, person, wanted, now_s=now_s)
     return turn.row.sample_id if turn else ""
 
@@ -76,7 +76,7 @@ def test_what_was_skipped_comes_after_the_rest_the_longest_skipped_first_and_aft
     assert held(desk, "Ana", T + 22) == name(10)
     marks.unskip(desk.store, name(3), "Ana")
     assert held(desk, "Ana", T + 23) == name(3)
-    later = T + 23 + marks.SKIPPED_S
+    later = T + 23 + skipping.SKIPPED_S
     assert held(desk, "Ana", later) == name(11), "a day later it is new"
     assert len(searching.find(desk.store, MomentFilter(skipped_by="Ana"), now_s=later)) == 9
 

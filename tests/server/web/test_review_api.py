@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from server.review import searching
+from server.review.moment_filter import ALL_PENDING
 from server.web.app import create_app
 from server.web.person import Person, Role
 from shared import vocabulary
@@ -171,7 +172,7 @@ def test_what_a_person_may_not_see_is_not_there(call: Call, house: House) -> Non
     assert call("POST", "/api/next", who="Stranger").json["sample"] is None
     assert call("POST", "/api/batch", {"row_ids": [row_id], "action": "nothing"}, who="Stranger").status == 404
     assert call("GET", "/api/choices", who="Stranger").json["wearer"] == []
-    assert searching.count(house.store, searching.ALL_PENDING) == 4
+    assert searching.count(house.store, ALL_PENDING) == 4
 
 
 @pytest.mark.parametrize("said", ["It is safe to cross.", "Cross now."])

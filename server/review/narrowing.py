@@ -1,0 +1,237 @@
+"""How the moments of a filter are come by without a look at all moments.
+
+A search costs what it finds, or what a page shows, whichever is less:
+
+few     what something has few of is sorted: a word, a walk, days, what people marked, what looks alike
+own     each wearer, device and model has lists of its own in an index, in which a page is read where it stands; so have
+        those whose wearers are all that somebody sees
+all     what is left is in very many moments: the list of all is read in its order, and a page of them is full soon
+
+Each state is looked at on its own, and the lists are merged (`order.merged`). SQLite would choose by the order alone,
+and read half of all moments for a wearer who has none of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, select, true
+
+from server.access import visible
+from server.database import review_tables as tables
+from server.database import store as db
+from server.dataset.sample_row import State
+from server.review import by_words, near, order
+from server.review.by_words import SoughtTerms
+from server.review.moment_filter import MomentFilter
+from server.review.order import HowListed, Listed
+from server.review.skipping import SkippedBy
+
+SORTED = 5_000
+"""Moments that are sorted, where an index names them."""
+MOST_MERGED = 60
+"""Wearers of whom each has a list of their own read."""
+_OF_THE_INDEX = ("words", "thing", "flag", "wearer", "seen_by")
+"""What the index of words, or its narrow rows, say alone."""
+_S = db.samples.c
+
+
+@dataclass(frozen=True, slots=True)
+class SearchNarrowed:
+    """What was looked up before moments in a state are looked for."""
+
+    sought: SoughtTerms = by_words.ALL
+    """What has to hold of their narrow rows."""
+    ids: Sequence[str] | Select[Any] | None = None
+    """The moments, where there are few."""
+
+
+def in_order(
+    connection: Connection, wanted: MomentFilter, *also: ColumnElement[bool], limit: int, offset: int = 0
+) -> Select[Any]:
+    """So many ids of moments of a filter, in the order of its list. also: what must hold of `samples`, too"""
+    lists = [_list(connection, *part, wanted.state, also) for part in _parts(wanted)]
+    return order.merged(lists, wanted.state, limit=limit, offset=offset)
+
+
+def skipped(
+    connection: Connection,
+    wanted: MomentFilter,
+    skips: SkippedBy,
+    *also: ColumnElement[bool],
+    limit: int,
+    offset: int = 0,
+) -> Select[Any]:
+    """The same of those that somebody skipped lately, the longest skipped first."""
+    alike = [_S.sample_id.in_(_alike(connection, wanted))] if wanted.like else []
+    known = SearchNarrowed(_looked_up(connection, wanted), skips.ids())
+    place = skips.at(), *order.place_of(wanted.state)
+    query = select(_S.sample_id).where(*_conditions(wanted, known), *alike, *also).order_by(*place)
+    return query.limit(limit).offset(offset)
+
+
+def counting(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any]:
+    """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all."""
+    of_state = replace(wanted, state=state)
+    sought = _looked_up(connection, of_state)
+    if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
+        rarest = by_words.rarest(connection, sought, state, most=SORTED)
+        return by_words.counting(sought, rarest, state, _seen(wanted, tables.sought))
+    narrowed = _narrowed(connection, of_state, state)
+    conditions = _conditions(of_state, narrowed)
+    if narrowed.ids is None and _days(wanted) and not _is_of_own_list(wanted):
+        conditions = [*_conditions(replace(wanted, state="all"), narrowed), *_in_state(of_state)]
+    return select(true()).select_from(db.samples).where(*conditions)
+
+
+def _parts(wanted: MomentFilter) -> list[tuple[MomentFilter, State]]:
+    """A filter as several, of one state each, and of one wearer each where these can be named. Pure."""
+    states: tuple[State, ...] = get_args(State) if wanted.state == "all" else (wanted.state,)
+    names = _whose(wanted)
+    if names is None or len(names) > MOST_MERGED:
+        return [(replace(wanted, state=state), state) for state in states]
+    return [(replace(wanted, state=state, wearer=name), state) for state in states for name in names]
+
+
+def _list(
+    connection: Connection, part: MomentFilter, state: State, listed: Listed, also: Sequence[ColumnElement[bool]]
+) -> Select[Any]:
+    """A part of a list."""
+    narrowed = _narrowed(connection, part, state)
+    if narrowed.ids is None and (days := _days(part)):
+        query = select(_S.sample_id).where(*days, *_in_state(part))
+        if _is_few(connection, query):
+            narrowed = SearchNarrowed(narrowed.sought, query)
+    conditions = [*_conditions(part, narrowed), *also]
+    by: HowListed = "own" if _is_of_own_list(part) else "all"
+    return order.one_list(listed, conditions, by=by if narrowed.ids is None else "few")
+
+
+def _is_of_own_list(wanted: MomentFilter) -> bool:
+    return any((wanted.wearer, wanted.device, wanted.model))
+
+
+def _narrowed(connection: Connection, wanted: MomentFilter, state: State) -> SearchNarrowed:
+    """Look for what there is little of, but for days: an index counts them. wanted: moments in this state"""
+    sought = _looked_up(connection, wanted)
+    rarest = by_words.rarest(connection, sought, state, most=SORTED)
+    if rarest is not None and rarest.is_few:
+        return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
+    for ids in _by_people(wanted):
+        if _is_few(connection, ids):
+            return SearchNarrowed(sought, ids)
+    if wanted.like:
+        return SearchNarrowed(sought, _alike(connection, wanted))
+    if rarest is None or not sought.is_joint:
+        return SearchNarrowed(sought)
+    few_have_all = _is_few(connection, by_words.counting(sought, rarest, state))
+    return SearchNarrowed(ids=by_words.moments(sought, rarest, state)) if few_have_all else SearchNarrowed(sought)
+
+
+def _looked_up(connection: Connection, wanted: MomentFilter) -> SoughtTerms:
+    """What its words, thing and flag mean to the index, and whose they are with them."""
+    return by_words.look_up(
+        connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag, wearers=_whose(wanted)
+    )
+
+
+def _is_few(connection: Connection, query: Select[Any]) -> bool:
+    """Whether moments may be sorted. It looks at no more than one more."""
+    some = query.with_only_columns(true()).limit(SORTED + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= SORTED
+
+
+def _conditions(wanted: MomentFilter, narrowed: SearchNarrowed) -> list[ColumnElement[bool]]:
+    """What must hold of `samples`. Pure. Where the moments are known, by no index but that of their ids."""
+    few = narrowed.ids is not None
+    own = tables.sought.c.sample_id == _S.sample_id
+    found = [true(), *_left_by_people(wanted), *_days(wanted, plain=few)]
+    if hidden := _seen(wanted, tables.sought if few else db.samples):
+        found += [exists().where(own, *hidden)] if few else hidden
+    found += [(column.concat("") if few else column) == value for column, value in _named(wanted)]
+    if wanted.state != "all":
+        found += _in_state(wanted) if few else [_S.state == wanted.state]
+    if narrowed.sought:
+        found.append(exists().where(own, *by_words.conditions(narrowed.sought, wanted.state)))
+    if narrowed.ids is not None:
+        found.append(_S.sample_id.in_(narrowed.ids))
+    return found
+
+
+def is_seen_whole(wanted: MomentFilter) -> bool:
+    """Whether the person who asks may see all moments. Pure."""
+    return wanted.seen_by is None or not visible.conditions(wanted.seen_by)
+
+
+def _seen(wanted: MomentFilter, table: Table = db.samples) -> list[ColumnElement[bool]]:
+    """That the person who asks may see a moment. Pure. Of a wearer whom they may see, they may see all: nothing is
+    asked, for SQLite would look through the moments of all whom they may see."""
+    if wanted.seen_by is None or (wanted.wearer and visible.may_see_wearer(wanted.seen_by, wanted.wearer)):
+        return []
+    return visible.conditions(wanted.seen_by, table)
+
+
+def _whose(wanted: MomentFilter) -> Sequence[str] | None:
+    """The wearers whose moments alone are meant, None = of all, or of all but some. Pure."""
+    wearers = None if wanted.seen_by is None else visible.wearers(wanted.seen_by)
+    if not wanted.wearer:
+        return None if wearers is None else tuple(sorted(wearers))
+    return (wanted.wearer,) if wearers is None or wanted.wearer in wearers else ()
+
+
+def _named(wanted: MomentFilter) -> list[tuple[ColumnElement[str], str]]:
+    columns = (_S.walk_id, _S.device, _S.wearer, _S.model)
+    values = (wanted.walk, wanted.device, wanted.wearer, wanted.model)
+    return [(column, value) for column, value in zip(columns, values, strict=True) if value]
+
+
+def _in_state(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    """That a moment stands in the state, by no index of states."""
+    return [_S.state.concat("") == wanted.state]
+
+
+def _days(wanted: MomentFilter, *, plain: bool = False) -> list[ColumnElement[bool]]:
+    """plain: by no index of times"""
+    at: ColumnElement[Any] = _S.captured_at + 0.0 if plain else _S.captured_at
+    since = [] if wanted.since is None else [at >= wanted.since]
+    return since if wanted.until is None else [*since, at < wanted.until]
+
+
+def _by_people(wanted: MomentFilter) -> Iterator[Select[Any]]:
+    """Ids of moments: of a walk, and of what people marked, wrote and skipped."""
+    marks, comments, skips = tables.review_marks.c, tables.review_comments.c, tables.review_skips.c
+    if wanted.walk:
+        yield select(_S.sample_id).where(_S.walk_id == wanted.walk)
+    if wanted.assigned_to:
+        yield select(marks.sample_id).where(marks.assigned_to == wanted.assigned_to)
+    if wanted.difficult:
+        yield select(marks.sample_id).where(marks.difficult_by > "")
+    if wanted.commented:
+        yield select(comments.sample_id)
+    if wanted.skipped_by:
+        yield select(skips.sample_id).where(skips.person == wanted.skipped_by)
+
+
+def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    own, marks = _S.sample_id, tables.review_marks.c
+    comments, skips = tables.review_comments.c, tables.review_skips.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.difficult:
+        found.append(exists().where(marks.sample_id == own, marks.difficult_by != ""))
+    if wanted.assigned_to:
+        found.append(exists().where(marks.sample_id == own, marks.assigned_to == wanted.assigned_to))
+    if wanted.commented:
+        found.append(exists().where(comments.sample_id == own))
+    if wanted.skipped_by:
+        found.append(exists().where(skips.sample_id == own, skips.person == wanted.skipped_by))
+    return found
+
+
+def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:
+    """What looks like a moment, and itself; none for one that the person may not see: they learn nothing of it."""
+    own = select(_S.sample_id).where(_S.sample_id == wanted.like, *_seen(replace(wanted, wearer="")))
+    if connection.execute(own).first() is None:
+        return []
+    return [wanted.like, *near.alike_ids(connection, wanted.like)]

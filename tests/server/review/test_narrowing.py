@@ -1,0 +1,214 @@
+"""However moments are come by, a list has the same ones in the same order, and no more than a person may see."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from sqlalchemy import insert, select, text
+
+from server.access.person import Person, Role
+from server.access.visible import may_see
+from server.consent.terms import EVERYBODY, GRANTED, NOTHING, Consents
+from server.database import review_tables as tables
+from server.database import store as db
+from server.database.store import Store, open_store
+from server.dataset import row_log
+from server.dataset.sample_row import SampleRow, State
+from server.review import narrowing, searching
+from server.review.moment_filter import MomentFilter
+from tests.server.review.test_by_words import row_with
+
+NOW_S = 1_000.0
+WEARERS, DEVICES, MODELS = ("Ada", "Bea", "Cem", "Dai"), ("pi-1", "pi-2"), ("", "night-1", "night-2")
+SKIPPED = ("m-3", "m-40", "m-17", "m-62")
+BEA_HID = Consents({"Bea": NOTHING, EVERYBODY: GRANTED})
+PEOPLE = (
+    Person("Ben", Role.CAREGIVER, frozenset({"Bea"})),
+    Person("Ben", Role.CAREGIVER, frozenset({"Bea", "Dai", "Ada"})),
+    Person("Ben", Role.CAREGIVER, frozenset({"Bea", "Dai"}), consents=BEA_HID),
+    Person("Ben", Role.CAREGIVER, consents=BEA_HID),
+    Person("Ben", Role.CAREGIVER, frozenset()),
+)
+FILTERS: tuple[dict[str, Any], ...] = (
+    {},
+    {"wearer": "Bea"},
+    {"device": "pi-2"},
+    {"model": "night-2"},
+    {"wearer": "Ada", "model": "night-1"},
+    {"since": 20.0, "until": 70.0},
+    {"wearer": "Bea", "since": 30.0},
+    {"words": "stop"},
+    {"words": "stop", "wearer": "Bea"},
+    {"words": "a", "device": "pi-1"},
+    {"words": "stop kante", "flag": "audit"},
+    {"walk": "w1"},
+    {"difficult": True},
+    {"difficult": True, "words": "stop"},
+    {"commented": True},
+    {"assigned_to": "Eve", "wearer": "Dai"},
+    {"skipped_by": "Ana"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Moments, and what the tables say of them."""
+
+    store: Store
+    rows: dict[str, SampleRow]
+    folds: dict[str, Any]
+    words: dict[str, str]
+    marks: dict[str, Any]
+
+
+@contextmanager
+def made(home: Path) -> Iterator[Known]:
+    """Moments of several wearers, devices and models, many of them at the same time."""
+    draw = random.Random(5)
+    rows = {
+        row.sample_id: replace(
+            row,
+            timestamp=float(number // 3),
+            speaker_id=draw.choice(WEARERS),
+            device=draw.choice(DEVICES),
+            model_version=draw.choice(MODELS),
+            rejected=not row.reviewed and draw.random() < 0.2,
+        )
+        for number in range(240)
+        for row in [row_with(number, draw)]
+    }
+    with closing(open_store(home)) as store:
+        for start in range(0, len(rows), 40):
+            some = list(rows.values())[start : start + 40]
+            with store.writing() as connection:
+                row_log.insert_rows(connection, some, known=(), now_s=float(draw.randrange(3)))
+        left = {"difficult_at": 1.0, "assigned_by": ""}
+        ids = draw.sample(sorted(rows), 30)
+        with store.writing() as connection:
+            for number, one in enumerate(ids):
+                names = {"difficult_by": "Ana" if number % 2 else "", "assigned_to": "" if number % 3 else "Eve"}
+                connection.execute(insert(tables.review_marks).values(sample_id=one, **names, **left))
+                connection.execute(insert(tables.review_comments).values(sample_id=one, at=1.0, author="A", text="b"))
+            for at, one in enumerate(SKIPPED):
+                connection.execute(insert(tables.review_skips).values(sample_id=one, person="Ana", at=NOW_S - at))
+        with store.reading() as connection:
+            folds = {row.sample_id: row for row in connection.execute(select(db.samples))}
+            words = dict(connection.execute(select(tables.sought.c.sample_id, tables.sought.c.words)).all())
+            marks = {row.sample_id: row for row in connection.execute(select(tables.review_marks))}
+        yield Known(store, rows, folds, words, marks)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
+    with made(tmp_path_factory.mktemp("narrow")) as found:
+        yield found
+
+
+def listed(known: Known, wanted: MomentFilter, person: str) -> list[str]:
+    """A look at every moment, sorted."""
+    folds, words, marks = known.folds, known.words, known.marks
+
+    def meant(row: SampleRow) -> bool:
+        mark = marks.get(row.sample_id)
+        return all(
+            (
+                wanted.state in ("all", row.state),
+                wanted.wearer in ("", row.speaker_id),
+                wanted.device in ("", row.device),
+                wanted.model in ("", row.model_version),
+                wanted.walk in ("", row.walk_id),
+                not wanted.flag or wanted.flag in row.flags,
+                all(word in words[row.sample_id] for word in wanted.words.split()),
+                (wanted.since or 0.0) <= row.timestamp < (wanted.until or 1e9),
+                not wanted.difficult or (mark is not None and mark.difficult_by != ""),
+                not wanted.commented or mark is not None,
+                not wanted.assigned_to or (mark is not None and mark.assigned_to == wanted.assigned_to),
+                not wanted.skipped_by or row.sample_id in SKIPPED,
+                wanted.seen_by is None or may_see(wanted.seen_by, row),
+            )
+        )
+
+    decided = wanted.state in ("reviewed", "rejected")
+
+    def place(one: str) -> tuple[Any, ...]:
+        fold = folds[one]
+        if decided:
+            return -fold.changed_at, one
+        is_skipped = bool(person) and one in SKIPPED
+        return is_skipped, -SKIPPED.index(one) if is_skipped else 0, fold.priority, -fold.captured_at, one
+
+    return sorted((one for one, row in known.rows.items() if meant(row)), key=place)
+
+
+def all_agree(known: Known, draw: random.Random) -> None:
+    found = 0
+    for own in FILTERS:
+        for state in ("all", *get_args(State)):
+            seen_by, person = draw.choice((None, *PEOPLE)), draw.choice(("", "Ana"))
+            wanted = MomentFilter(state=state, seen_by=seen_by, **own)
+            right = listed(known, wanted, person)
+            found += bool(right)
+            for limit, offset in ((300, 0), (7, 3), (4, draw.randrange(len(right) + 2))):
+                rows = searching.find(known.store, wanted, person=person, now_s=NOW_S, limit=limit, offset=offset)
+                page = [row.sample_id for row in rows]
+                assert page == right[offset : offset + limit], (wanted, person, limit, offset)
+            assert searching.count(known.store, wanted) == len(right), wanted
+    assert found > 30, "lists with moments in them"
+
+
+@pytest.mark.parametrize(("most_sorted", "most_merged"), [(5_000, 60), (0, 60), (6, 2), (0, 0)])
+def test_each_list_is_what_a_look_at_every_moment_gives(
+    known: Known, most_sorted: int, most_merged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "SORTED", most_sorted)
+    monkeypatch.setattr(narrowing, "MOST_MERGED", most_merged)
+    all_agree(known, random.Random(most_sorted + most_merged))
+
+
+@pytest.mark.both_databases
+def test_each_list_is_the_same_in_either_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(narrowing, "SORTED", 6)
+    with made(tmp_path) as known:
+        all_agree(known, random.Random(8))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({"wearer": "Bea"}, "ix_samples_wearer (wearer=? AND state=?)"),
+        ({"device": "pi-1", "state": "reviewed"}, "ix_samples_device_decided (device=? AND state=?)"),
+        ({"model": "night-1", "state": "all"}, "ix_samples_model (model=? AND state=?)"),
+        ({"seen_by": PEOPLE[1], "state": "rejected"}, "ix_samples_wearer_decided (wearer=? AND state=?)"),
+        ({"seen_by": PEOPLE[1], "words": "stop"}, "sqlite_autoindex_samples_1 (sample_id=?)"),
+        ({"since": 3.0, "until": 9.0}, "sqlite_autoindex_samples_1 (sample_id=?)"),
+        ({"difficult": True, "wearer": "Bea"}, "sqlite_autoindex_samples_1 (sample_id=?)"),
+    ],
+)
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_sqlite_reads_a_list_where_it_stands(known: Known, wanted: dict[str, Any], index: str, analyzed: bool) -> None:
+    """By its own choice it reads the list of all, in its order, for a wearer who may have none of the first."""
+    with known.store.writing() as connection:
+        if analyzed:
+            connection.execute(text("ANALYZE"))
+        query = narrowing.in_order(connection, MomentFilter(**wanted), limit=10)
+        literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
+        connection.rollback()
+    read = [step for step in plan if "samples USING" in step and "ix_samples_captured" not in step]
+    assert read, plan
+    assert all(index in step for step in read), plan
+
+
+def test_sqlite_counts_by_indexes_alone(known: Known) -> None:
+    for wanted in ({"wearer": "Bea"}, {"device": "pi-1"}, {"model": "night-1"}, {"since": 3.0}, {"words": "stop"}):
+        with known.store.reading() as connection:
+            query = narrowing.counting(connection, MomentFilter(**wanted), "reviewed")
+            literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
+        assert not [step for step in plan if "sought" in step or ("samples" in step and "COVERING" not in step)], plan
