@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,6 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """What was imported and collected stays: a million objects, which the collector need not go through again and
     again. Doing so took a fifth of the tests' own processor time."""
+    if "server.database.migrating" in sys.modules:  # else no test here has a home
+        from tests import migrated
+
+        migrated.install()
     gc.enable()
     gc.collect()
     gc.freeze()
