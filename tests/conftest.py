@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +55,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """What was imported and collected stays: a million objects, which the collector need not go through again and
     again. Doing so took a fifth of the tests' own processor time."""
+    if "server.database.migrating" in sys.modules:  # else no test here has a home
+        from tests import migrated
+
+        migrated.install()
     gc.enable()
+    _set_aside()
+
+
+@pytest.hookimpl(trylast=True)  # once the fixtures of the file are gone
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Nor what the tests of a file imported: a training, which collects by itself, took eight times as long after
+    thousands of other tests."""
+    if nextitem is not None and nextitem.path != item.path:
+        _set_aside()
+
+
+def _set_aside() -> None:
     gc.collect()
     gc.freeze()
 

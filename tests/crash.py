@@ -12,6 +12,7 @@ of its own can also be told by name where to die: `Killer(name="seal:renamed", n
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -155,6 +156,7 @@ def fork(work: Callable[[], object]) -> Fork:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
+        gc.freeze()  # to go through what it inherits would copy all of that memory
         try:
             os.close(reading)
             with open(writing, "w", encoding="utf-8") as pipe:

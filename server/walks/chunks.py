@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from server.walks import truth
-from server.walks.paint import paint
+from server.walks.paint import outlined
 from server.walks.truth import Seen
-from server.walks.walk import Walk, render_frame, scene_at, turning
+from server.walks.walk import Walk, scene_at, seen_at, turning
 from shared import vocabulary
 from shared.chunk_format import CHUNK_S
 
@@ -65,9 +65,9 @@ def chunk_truths(
     index, start = 0, 0.0
     while walk.duration_s - start >= min(0.5, chunk_s):
         end = min(start + chunk_s, walk.duration_s)
-        frame = render_frame(walk, (start + end) / 2, _WIDTH_PX, _HEIGHT_PX)
+        seen = seen_at(walk, (start + end) / 2, _WIDTH_PX, _HEIGHT_PX)
         inside = tuple(e for e in events if start <= e.t_visible_s < end)
-        truths.append(ChunkTruth(index, start, end, frame.instruction, frame.seen, inside))
+        truths.append(ChunkTruth(index, start, end, truth.instruction(seen), seen, inside))
         index, start = index + 1, round((index + 1) * chunk_s, 6)
     return tuple(truths)
 
@@ -101,5 +101,5 @@ def hazard_events(walk: Walk, *, progress: Callable[[float], None] | None = None
 def _in_reach(walk: Walk, t_s: float) -> list[tuple[int, str, float]]:
     """(index of the thing in its leg, side, metres) of all that is seen within reach."""
     scene = scene_at(walk, t_s)
-    _, ids, drawn_px = paint(scene, width_px=_WIDTH_PX, height_px=_HEIGHT_PX)
+    ids, drawn_px = outlined(scene, width_px=_WIDTH_PX, height_px=_HEIGHT_PX)
     return [(i, seen.side, seen.distance_m) for i, seen in truth.judged(scene.things, scene.pose, ids, drawn_px)]

@@ -19,7 +19,7 @@ from server.walks.places import INDOOR, SETTINGS, place
 from server.walks.scene import FAR_M, Place, Thing, Weather
 from server.walks.sky import LIGHTS, light
 from server.walks.truth import DRAWN, KNOWN
-from server.walks.walk import SPEED_MPS, TURN_S, Leg, Walk, aside_m, pose_at, render_frame
+from server.walks.walk import SPEED_MPS, TURN_S, Leg, Walk, aside_m, pose_at, seen_at
 from shared.chunk_format import CHUNK_S
 from shared.errors import ConfigError
 from shared.sight import reach
@@ -218,7 +218,7 @@ class _Draft:
     def named(self, chunk: int) -> str | None:
         """What the middle frame of a chunk names now."""
         walk = Walk(self._name, self._seed, self._duration_s, tuple(self._legs), self._weather)
-        seen = render_frame(walk, _middle(chunk)).seen
+        seen = seen_at(walk, _middle(chunk))
         return seen[0].object if seen else None
 
     def fill(self, agenda: list[str | None]) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from server.walks.paint import render
+from server.walks.paint import render, seen
 from server.walks.scene import CAMERA_HEIGHT_M, Light, Place, Pose, Scene, Thing, Weather
-from server.walks.truth import Rendered
+from server.walks.truth import Rendered, Seen
 
 SPEED_MPS = 1.1
 STEPS_HZ = 1.8
@@ -127,6 +127,11 @@ def scene_at(walk: Walk, t_s: float) -> Scene:
 def render_frame(walk: Walk, t_s: float, width_px: int = 160, height_px: int = 120) -> Rendered:
     """The frame the camera takes at a time, with its truth."""
     return render(scene_at(walk, t_s), width_px=width_px, height_px=height_px)
+
+
+def seen_at(walk: Walk, t_s: float, width_px: int = 160, height_px: int = 120) -> tuple[Seen, ...]:
+    """What `render_frame` says is seen, without the frame."""
+    return seen(scene_at(walk, t_s), width_px=width_px, height_px=height_px)
 
 
 def _weather_at(walk: Walk, leg: Leg, t_s: float) -> Weather:

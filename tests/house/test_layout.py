@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import CODE, python_files, text_files
+from tests.house.tree import CODE, parsed, python_files, text_files
 from tests.paths import ROOT
 
 MAX_FUNCTION_LINES = 60
@@ -34,7 +34,7 @@ def test_every_module_says_what_it_promises() -> None:
         str(path.relative_to(ROOT))
         for path in python_files()
         if (path.name != "__init__.py" or path.parent.parent == ROOT) and "tests" not in path.relative_to(ROOT).parts
-        if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+        if ast.get_docstring(parsed(path)) is None
     ]
     assert silent == []
 
@@ -44,7 +44,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     for path in python_files(*CODE, "scripts", "benchmarks"):
         if "migrations" in path.parts:  # a migration is one list of tables
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 count = (node.end_lineno or node.lineno) - node.lineno + 1
                 if count > MAX_FUNCTION_LINES:

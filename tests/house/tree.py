@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.paths import ROOT
@@ -15,6 +17,12 @@ def python_files(*folders: str) -> Iterator[Path]:
     """Every Python file below the folders (all of them by default), in a stable order."""
     for folder in folders or PYTHON:
         yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Each file once: several tests look at all of them."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def text_files() -> Iterator[Path]:

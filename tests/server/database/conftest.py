@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import migrated
 from tests.server.dataset.moments import House
+
+
+@pytest.fixture(autouse=True)
+def stepwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the migrations themselves are tested."""
+    monkeypatch.setattr(migrated, "stepwise", True)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ and what a kill leaves of it is a folder that the next run removes.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -157,6 +158,7 @@ def child(work: Callable[[], None]) -> int:
     """Run `work` in a fork; its wait status."""
     pid = os.fork()
     if pid == 0:
+        gc.freeze()  # a training collects again and again, and would go through all that it inherits
         try:
             work()
         except BaseException:  # noqa: BLE001 (a fork must never return into the parent's code)

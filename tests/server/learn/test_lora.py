@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,29 @@ from tests.server.learn.parts import examples, save_field_checkpoint
 from tests.server.learn.test_rows import ROW
 
 RECIPE = Recipe(rank=4, alpha=8, steps=20, batch=6, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
+SHORT = replace(RECIPE, steps=4)
 
 
-@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.soak), True], ids=["untied", "tied"])
-def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return save_field_checkpoint(tmp_path / "hub", tied=request.param)
+@pytest.fixture(scope="module", params=[pytest.param(False, marks=pytest.mark.soak), True], ids=["untied", "tied"])
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only."""
+    return save_field_checkpoint(tmp_path_factory.mktemp("hub") / "hub", tied=request.param)
+
+
+@dataclass(frozen=True, slots=True)
+class ShortNight:
+    """What four steps left behind. Read only."""
+
+    folder: Path
+    after: Checkpoint
+    trained: lora.Trained
+
+
+@pytest.fixture(scope="module")
+def short_night(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> ShortNight:
+    folder = tmp_path_factory.mktemp("short") / "night"
+    after, trained, _ = teach(hub, folder, SHORT)
+    return ShortNight(folder, after, trained)
 
 
 def teach(hub: Path, folder: Path, recipe: Recipe = RECIPE) -> tuple[Checkpoint, lora.Trained, list[str]]:
@@ -60,27 +78,25 @@ def test_a_night_teaches_all_but_the_tower(hub: Path, tmp_path: Path) -> None:
     assert not torch.equal(before.head.bias, after.head.bias)
 
 
-def test_the_model_is_merged_and_saves_as_any_other(hub: Path, tmp_path: Path) -> None:
-    after, _, _ = teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 4}))
+def test_the_model_is_merged_and_saves_as_any_other(hub: Path, tmp_path: Path, short_night: ShortNight) -> None:
+    after = short_night.after
     assert after.model.state_dict().keys() == checkpoints.load(hub).model.state_dict().keys()
     checkpoints.save(after, tmp_path / "merged")
     again = checkpoints.load(tmp_path / "merged")
     assert same(weights(after, "text_model"), weights(again, "text_model"))
 
 
-def test_the_adapter_is_kept_with_its_head_and_recipe(hub: Path, tmp_path: Path) -> None:
-    recipe = Recipe(**{**asdict(RECIPE), "steps": 4})
-    teach(hub, tmp_path / "night", recipe)
-    adapter = tmp_path / "night" / "adapter"
+def test_the_adapter_is_kept_with_its_head_and_recipe(short_night: ShortNight) -> None:
+    adapter = short_night.folder / "adapter"
     names = {file.name for file in adapter.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", HEAD_FILE, "recipe.json"} <= names
-    assert json.loads((adapter / "recipe.json").read_text()) == asdict(recipe)
-    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == recipe.rank
+    assert json.loads((adapter / "recipe.json").read_text()) == asdict(SHORT)
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == SHORT.rank
 
 
-def test_plain_peft_loads_the_adapter_as_its_card_says(hub: Path, tmp_path: Path) -> None:
-    after, trained, _ = teach(hub, tmp_path / "night", replace(RECIPE, steps=4))
-    adapter = tmp_path / "night" / "adapter"
+def test_plain_peft_loads_the_adapter_as_its_card_says(hub: Path, tmp_path: Path, short_night: ShortNight) -> None:
+    after, trained = short_night.after, short_night.trained
+    adapter = Path(shutil.copytree(short_night.folder / "adapter", tmp_path / "adapter"))
     row = replace(ROW, ground_truth="Caution, pole on the left.")
     card = run_card.RunCard("n1", str(hub), None, (7, "abc"), [row], trained, "trial", ["few walks"], {"recall": 0.5})
     run_card.write(adapter, card)
@@ -180,11 +196,11 @@ def test_a_training_that_was_cut_goes_on_to_the_same_end(hub: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("left", ["first", "empty", "unmarked", "torn", "renamed"])
-def test_a_save_that_a_kill_left_half_done_is_dropped(hub: Path, tmp_path: Path, left: str) -> None:
-    recipe = Recipe(**{**asdict(RECIPE), "steps": 4})
-    whole, _, _ = teach(hub, tmp_path / "whole", recipe)
+def test_a_save_that_a_kill_left_half_done_is_dropped(
+    hub: Path, tmp_path: Path, short_night: ShortNight, left: str
+) -> None:
     steps = tmp_path / "night" / "steps"
-    shutil.copytree(tmp_path / "whole" / "steps", steps)
+    shutil.copytree(short_night.folder / "steps", steps)
     (save,) = steps.iterdir()
     half = steps / "checkpoint-9"
     if left == "first":  # killed right after the folder of the very first save was made
@@ -201,9 +217,9 @@ def test_a_save_that_a_kill_left_half_done_is_dropped(hub: Path, tmp_path: Path,
             file.truncate(100)
     else:
         shutil.copytree(save, half.with_name(half.name + ".gone"))
-    resumed, _, _ = teach(hub, tmp_path / "night", recipe)
+    resumed, _, _ = teach(hub, tmp_path / "night", SHORT)
     assert [path.name for path in steps.iterdir()] == [save.name]
-    assert same(dict(whole.model.state_dict()), dict(resumed.model.state_dict()))
+    assert same(dict(short_night.after.model.state_dict()), dict(resumed.model.state_dict()))
 
 
 def test_only_the_newest_whole_save_is_kept(hub: Path, tmp_path: Path) -> None:
@@ -216,15 +232,15 @@ def test_only_the_newest_whole_save_is_kept(hub: Path, tmp_path: Path) -> None:
     assert not [name for name in names if "base_layer" in name or "vision_model" in name], "the base lies there anyway"
 
 
-def test_a_save_of_another_training_is_refused(hub: Path, tmp_path: Path) -> None:
-    teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 4}))
+def test_a_save_of_another_training_is_refused(hub: Path, tmp_path: Path, short_night: ShortNight) -> None:
+    shutil.copytree(short_night.folder, tmp_path / "night")
     save = tmp_path / "night" / "steps" / "checkpoint-4"
     weights = load_file(save / "model.safetensors")
     save_file(dict(list(weights.items())[1:]), save / "model.safetensors", metadata={"format": "pt"})
     (save / saves.MARK).unlink()
     saves.seal(save)
     with pytest.raises(DatasetError, match="does not fit"):
-        teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 4}))
+        teach(hub, tmp_path / "night", SHORT)
 
 
 def test_an_untaught_head_is_the_same_every_time(hub: Path) -> None:

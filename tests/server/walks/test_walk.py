@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from server.walks import DRAWN, HELD_BACK, ROUTES, Walk, chunk_truths, plan_walk, render_frame, walk_from_name
 from server.walks.chunks import hazard_events
-from server.walks.walk import TURN_S, pose_at, scene_at, turning
+from server.walks.walk import TURN_S, pose_at, scene_at, seen_at, turning
 from shared import vocabulary
 from shared.errors import ConfigError
 
@@ -40,6 +40,15 @@ def test_a_frame_is_the_same_whenever_it_is_asked_for(t_s: float) -> None:
     first = render_frame(town(), t_s)
     render_frame(town(), 1.0)
     assert np.array_equal(first.image, render_frame(town(), t_s).image)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_what_is_seen_without_a_frame_is_what_the_frame_shows(route: str) -> None:
+    """Nights, rain, mist, shadows and the texture of things: none of it decides what is seen."""
+    walk = walk_from_name(route, seed=7, duration_s=20)
+    found = [seen_at(walk, float(t_s)) for t_s in np.arange(0.5, 20.0)]
+    assert found == [render_frame(walk, float(t_s)).seen for t_s in np.arange(0.5, 20.0)]
+    assert any(found)
 
 
 @given(TIMES)
