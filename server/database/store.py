@@ -180,10 +180,11 @@ Index(
 )  # with the time, by which days are looked for
 Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
 Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
+Index("ix_samples_model", samples.c.model, samples.c.captured_at)  # when a model guided last
 Index("ix_samples_captured", samples.c.captured_at, samples.c.state)
 for _whose in (samples.c.wearer, samples.c.device, samples.c.model):
     _name, _decided = f"ix_samples_{_whose.name}", text("state != 'pending'")
-    Index(_name, _whose, samples.c.state, samples.c.priority, samples.c.captured_at.desc())
+    Index(f"{_name}_listed", _whose, samples.c.state, samples.c.priority, samples.c.captured_at.desc())
     Index(
         f"{_name}_decided",
         _whose,

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from server.access import visible
 from server.access.person import Person
@@ -35,8 +35,7 @@ from server.dataset import wording as words
 from server.dataset.folder import Dataset
 from server.dataset.judged import said as said
 from server.dataset.sample_row import SampleRow, State, next_version
-from server.review import narrowing, order
-from server.review.moment_filter import MomentFilter
+from server.review import order
 from server.review.order import ListPlace
 from shared import topics
 from shared.errors import Refused
@@ -192,23 +191,11 @@ def changed(row: SampleRow) -> Reading | None:
 
 
 def listing(
-    store: Store,
-    *,
-    state: State | Literal["all"] = "pending",
-    limit: int = 100,
-    offset: int = 0,
-    seen_by: Person | None = None,
+    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, offset: int = 0
 ) -> list[SampleRow]:
-    """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first.
-
-    seen_by: only those that this person may see
-    """
+    """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first."""
     with store.reading() as connection:
-        if not _visible(seen_by):
-            return order.page(connection, state, limit=limit, offset=offset)
-        wanted = MomentFilter(state=state, seen_by=seen_by)
-        query = narrowing.in_order(connection, wanted, limit=limit, offset=offset)
-        return order.rows(connection, connection.execute(query).scalars().all())
+        return order.page(connection, state, limit=limit, offset=offset)
 
 
 def listing_after(
@@ -223,16 +210,12 @@ def listing_after(
 def counts(store: Store, *, seen_by: Person | None = None) -> dict[str, int]:
     """How many moments stand in each state, of those that a person may see where one is named."""
     table = db.samples
-    if restricted := _visible(seen_by):
+    if restricted := [] if seen_by is None else visible.conditions(seen_by):
         query = select(table.c.state, func.count()).where(*restricted).group_by(table.c.state)
         with store.reading() as connection:
             return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(connection.execute(query).all())}
     with store.reading() as connection:
         return order.counts(connection)
-
-
-def _visible(seen_by: Person | None) -> list[ColumnElement[bool]]:
-    return [] if seen_by is None else visible.conditions(seen_by)
 
 
 def get(store: Store, sample_id: str) -> SampleRow | None:

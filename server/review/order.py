@@ -4,8 +4,8 @@ pending            priority, newest first, id     ix_samples_listed
 reviewed, rejected when decided, newest first, id ix_samples_decided
 all                as pending                     ix_samples_all
 
-Each wearer, device and model has lists of its own: ix_samples_wearer in the order of what is pending, of any state, and
-ix_samples_wearer_decided in that of what is decided; and so on. They are merged where several are meant.
+Each wearer, device and model has lists of its own: ix_samples_wearer_listed in the order of what is pending, of any
+state, ix_samples_wearer_decided in that of what is decided; and so on. They are merged where several are meant.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ COUNTED = 1_000
 
 
 def find(
-    store: Store, wanted: MomentFilter, *, person: str = "", now_s: float, limit: int = 50, offset: int = 0
+    store: Store, wanted: MomentFilter, *, person: str = "", now_s: float = 0.0, limit: int = 50, offset: int = 0
 ) -> list[SampleRow]:
     """The moments that are meant, in the order of `decisions.listing`; those that `person` skipped behind the others.
 
-    person: who asks, "" = their skips do not matter
+    person: who asks, "" = their skips do not matter, nor does the time
     """
     skips = SkippedBy(person, now_s)
     with store.reading() as connection:

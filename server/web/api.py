@@ -154,7 +154,8 @@ def _accuracy(store: Store, who: Person) -> dict[str, Any]:
     (server.review.stats). From the sums that the database keeps, where all moments may be seen."""
     if not visible.conditions(who):
         return figures.accuracy(store)
-    own = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=MOST_JUDGED, seen_by=who)))
+    judged = searching.find(store, MomentFilter(state="reviewed", seen_by=who), limit=MOST_JUDGED)
+    own = stats.to_dict(stats.summary(judged))
     return {"all": own["accuracy"], **{name: own[name] for name in ("audit", "by_object", "by_model")}}
 
 

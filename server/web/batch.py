@@ -19,8 +19,9 @@ from pydantic import ConfigDict, Field
 
 from server.access import visible
 from server.database.store import Store
-from server.review import batches, decisions
+from server.review import batches, decisions, searching
 from server.review.batches import AlikeMoments
+from server.review.moment_filter import MomentFilter
 from server.web import person, review, view
 from server.web.api import ReviewRequest
 from server.web.page import PageRenderer
@@ -55,7 +56,7 @@ class BatchGroup:
 
 def groups(store: Store, who: Person) -> list[BatchGroup]:
     """What the page shows to a person."""
-    found = batches.alike(decisions.listing(store, limit=LOOKED_THROUGH, seen_by=who))[:GROUPS_MOST]
+    found = batches.alike(searching.find(store, MomentFilter(seen_by=who), limit=LOOKED_THROUGH))[:GROUPS_MOST]
     return [
         BatchGroup(number, group, tuple(map(view.card, group.rows[:SHOWN_MOST])), len(group.rows[SHOWN_MOST:]))
         for number, group in enumerate(found, start=1)

@@ -181,9 +181,9 @@ def test_each_list_is_the_same_in_either_database(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
-        ({"wearer": "Bea"}, "ix_samples_wearer (wearer=? AND state=?)"),
+        ({"wearer": "Bea"}, "ix_samples_wearer_listed (wearer=? AND state=?)"),
         ({"device": "pi-1", "state": "reviewed"}, "ix_samples_device_decided (device=? AND state=?)"),
-        ({"model": "night-1", "state": "all"}, "ix_samples_model (model=? AND state=?)"),
+        ({"model": "night-1", "state": "all"}, "ix_samples_model_listed (model=? AND state=?)"),
         ({"seen_by": PEOPLE[1], "state": "rejected"}, "ix_samples_wearer_decided (wearer=? AND state=?)"),
         ({"seen_by": PEOPLE[1], "words": "stop"}, "sqlite_autoindex_samples_1 (sample_id=?)"),
         ({"since": 3.0, "until": 9.0}, "sqlite_autoindex_samples_1 (sample_id=?)"),

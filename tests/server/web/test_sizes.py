@@ -28,7 +28,6 @@ from server.privacy import deletion
 from server.privacy.blurring import PeopleFinder
 from server.privacy.desk import PrivacyDesk
 from server.privacy.plans import PlanCounts
-from server.review import searching
 from server.review.teaching import Lessons
 from server.web.app import create_app
 from server.web.permits import PERMITS
@@ -48,7 +47,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "/moments": (
         "/moments", "/moments?words=curb", "/moments?thing=curb", "/moments?flag=audit", "/moments?wearer=Wearer 1",
         "/moments?device=device-001", "/moments?model=2026-01-night-starter", "/moments?walk=walk-000003",
-        "/moments?state=reviewed", "/moments?state=all&page=40",
+        "/moments?state=reviewed", "/moments?state=all&page=40", "/moments?wearer=Wearer 1&state=all&words=curb",
+        "/moments?wearer=Wearer 1&state=reviewed", "/moments?marked=difficult", "/moments?marked=skipped&state=all",
+        "/moments?assigned=Ben&model=2026-01-night-starter",
     ),
     "/api/samples": ("/api/samples", "/api/samples?state=all&limit=200", "/api/samples?state=reviewed&offset=300"),
     "/api/wording": ("/api/wording?text=curb on the left",),
@@ -58,8 +59,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "/admin/models/{version}": ("/admin/models/m1",),
 }  # fmt: skip
 """Route → what is asked for, where that is not its path alone."""
-GROWS = {"/moments?flag=audit": 30}
-"""Steps for each moment of pages that count what stands in half of them."""
+GROWS = {"/moments?flag=audit": 30, "/moments?wearer=Wearer 1&state=all&words=curb": 2}
+"""Steps for each moment, of searches that find many and not more than are sorted (server.review.narrowing.SORTED)."""
 NO_COST = {"/static/{path:path}", "/join/{token}", "/login/provider", "/login/provider/back", "/ear/sound/{token}"}
 NO_COST |= {"/deletions/{number}", "/admin/nights/{run_id}"}
 """Never look at moments, or have nothing to show here."""
@@ -154,7 +155,6 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sized, Siz
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_large_home, "A_WALK", 50)
         patch.setattr(_large_home, "KINDS", 100)
-        patch.setattr(searching, "FEW", 50)  # less than a wearer has in either home
         folder, spent = tmp_path_factory.mktemp("sizes"), Spent()
         threading.setprofile(spent.on_call)  # in the threads that answer, which are started from now on
         try:

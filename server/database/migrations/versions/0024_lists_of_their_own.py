@@ -20,11 +20,6 @@ _DECIDED = sa.text("state != 'pending'")
 _LATER_FIRST, _CHANGED_FIRST = sa.text("captured_at DESC"), sa.text("changed_at DESC")
 _AT_ONCE = 20_000
 _WHOSE = ("wearer", "device", "model")
-_BEFORE = {
-    "wearer": ["wearer", "state", "priority", "captured_at"],
-    "device": ["device", "state", "priority", "captured_at"],
-    "model": ["model", "captured_at"],
-}
 _STATE = "CASE s.state WHEN 'pending' THEN 0 WHEN 'reviewed' THEN 1 WHEN 'rejected' THEN 2 ELSE -1 END"
 _WITH_STATE = (
     f"INSERT INTO postings_anew SELECT p.term, {_STATE}, p.moment FROM search_postings p"  # noqa: S608  words of ours
@@ -41,8 +36,7 @@ def upgrade() -> None:
     tell, done = packing.teller(), 0
     for whose in _WHOSE:
         name = f"ix_samples_{whose}"
-        op.drop_index(name, table_name="samples")
-        op.create_index(name, "samples", [whose, "state", "priority", _LATER_FIRST])
+        op.create_index(f"{name}_listed", "samples", [whose, "state", "priority", _LATER_FIRST])
         op.create_index(
             f"{name}_decided",
             "samples",
@@ -51,7 +45,8 @@ def upgrade() -> None:
             postgresql_where=_DECIDED,
         )
         tell("indexing moments", done := done + 1, len(_WHOSE) + 1)
-    op.drop_index("ix_samples_decided", table_name="samples")
+    for name in ("wearer", "device", "decided"):
+        op.drop_index(f"ix_samples_{name}", table_name="samples")
     op.create_index("ix_samples_decided", "samples", ["state", _CHANGED_FIRST, "sample_id", "captured_at"])
     op.create_index("ix_samples_captured", "samples", ["captured_at", "state"])
     op.create_index("ix_review_marks_difficult_by", "review_marks", ["difficult_by"])
@@ -108,5 +103,6 @@ def downgrade() -> None:
     op.create_index("ix_samples_decided", "samples", ["state", _CHANGED_FIRST, "sample_id"])
     for whose in _WHOSE:
         op.drop_index(f"ix_samples_{whose}_decided", table_name="samples")
-        op.drop_index(f"ix_samples_{whose}", table_name="samples")
-        op.create_index(f"ix_samples_{whose}", "samples", _BEFORE[whose])
+        op.drop_index(f"ix_samples_{whose}_listed", table_name="samples")
+    for whose in ("wearer", "device"):
+        op.create_index(f"ix_samples_{whose}", "samples", [whose, "state", "priority", "captured_at"])
