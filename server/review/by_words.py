@@ -58,13 +58,21 @@ def look_up(
 ) -> SoughtTerms:
     """What is meant by them; all empty = nothing is restricted. wearers: whose the moments are, None = any; nothing is
     restricted by them alone"""
-    terms, texts = list[tuple[int, ...]](), list[str]()
     named: list[tuple[str, Sequence[str]]] = [(kind, (name,)) for kind, name in ((THING, thing), (FLAG, flag)) if name]
     if wearers is not None and (named or words.split()):
         named.append((WEARER, wearers))
-    for kind, names in named:
-        own = select(_TERMS.id).where(_TERMS.kind == kind, _TERMS.term.in_(names))
-        terms.append(tuple(connection.execute(own).scalars()))
+    of_words = _look_up_words(connection, words)
+    return SoughtTerms((*(_named_so(connection, *one) for one in named), *of_words.terms), of_words.texts)
+
+
+def _named_so(connection: Connection, kind: str, names: Sequence[str]) -> tuple[int, ...]:
+    """Terms that are one of these names."""
+    query = select(_TERMS.id).where(_TERMS.kind == kind, _TERMS.term.in_(names))
+    return tuple(connection.execute(query).scalars())
+
+
+def _look_up_words(connection: Connection, words: str) -> SoughtTerms:
+    terms, texts = list[tuple[int, ...]](), list[str]()
     for word in dict.fromkeys(words.casefold().split()[:MOST_WORDS]):
         letters = search_index.letters_of(word)
         found = _holding(connection, letters) if letters else None
