@@ -18,7 +18,9 @@ from server.dataset import part_paths
 from tests.faults import cargo, soak
 from tests.faults.carrier import bring_all
 from tests.faults.judge import Party, Verdict, judge, model_trouble
+from tests.faults.stories import Outcome, Point
 from tests.faults.storm import Aftermath, Plan
+from tests.faults.sweep import spared
 from tests.shared.bundle.bundles import contents, make_bundle
 
 DEVICE = "pi-1"
@@ -205,3 +207,13 @@ def test_a_report_that_reaches_every_bar_misses_none() -> None:
 )  # fmt: skip
 def test_each_bar_that_is_missed_is_named(worse: dict[str, Any]) -> None:
     assert len(soak.missed(GOOD | worse)) == 1
+
+
+def test_points_at_which_nobody_died_are_named() -> None:
+    points = [Point("sending", "server", name) for name in ("a", "b", "c")]
+    outcomes = [
+        Outcome(points[0], 1, killed=False),
+        Outcome(points[0], 3, killed=True),
+        Outcome(points[1], 1, killed=False),
+    ]
+    assert spared(points, outcomes) == points[1:]
