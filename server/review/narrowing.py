@@ -30,7 +30,9 @@ from server.review.order import HowListed, Listed
 from server.review.skipping import SkippedBy
 
 SORTED = 5_000
-"""Moments that are sorted, where an index names them."""
+"""Moments that are sorted, of a walk, of days, and of what people marked: they may stand anywhere in the list."""
+SORTED_BY_WORDS = 2_000
+"""The same of those with some words: of more, a page is found sooner in the list."""
 MOST_MERGED = 60
 """Wearers of whom each has a list of their own read."""
 _OF_THE_INDEX = ("words", "thing", "flag", "wearer", "seen_by")
@@ -66,7 +68,7 @@ def skipped(
 ) -> Select[Any]:
     """The same of those that somebody skipped lately, the longest skipped first."""
     alike = [_S.sample_id.in_(_alike(connection, wanted))] if wanted.like else []
-    known = SearchNarrowed(_looked_up(connection, wanted), skips.ids())
+    known = SearchNarrowed(_looked_up(connection, wanted, None), skips.ids())
     place = skips.at(), *order.place_of(wanted.state)
     query = select(_S.sample_id).where(*_conditions(wanted, known), *alike, *also).order_by(*place)
     return query.limit(limit).offset(offset)
@@ -75,9 +77,9 @@ def skipped(
 def counting(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any]:
     """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all."""
     of_state = replace(wanted, state=state)
-    sought = _looked_up(connection, of_state)
+    sought = _looked_up(connection, of_state, _whose(of_state))
     if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
-        rarest = by_words.rarest(connection, sought, state, most=SORTED)
+        rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
         return by_words.counting(sought, rarest, state, _seen(wanted, tables.sought))
     narrowed = _narrowed(connection, of_state, state)
     conditions = _conditions(of_state, narrowed)
@@ -102,7 +104,7 @@ def _list(
     narrowed = _narrowed(connection, part, state)
     if narrowed.ids is None and (days := _days(part)):
         query = select(_S.sample_id).where(*days, *_in_state(part))
-        if _is_few(connection, query):
+        if _is_few(connection, query, SORTED):
             narrowed = SearchNarrowed(narrowed.sought, query)
     conditions = [*_conditions(part, narrowed), *also]
     by: HowListed = "own" if _is_of_own_list(part) else "all"
@@ -115,32 +117,33 @@ def _is_of_own_list(wanted: MomentFilter) -> bool:
 
 def _narrowed(connection: Connection, wanted: MomentFilter, state: State) -> SearchNarrowed:
     """Look for what there is little of, but for days: an index counts them. wanted: moments in this state"""
-    sought = _looked_up(connection, wanted)
-    rarest = by_words.rarest(connection, sought, state, most=SORTED)
+    sought = _looked_up(connection, wanted, _whose(wanted))
+    rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
     if rarest is not None and rarest.is_few:
         return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
     for ids in _by_people(wanted):
-        if _is_few(connection, ids):
+        if _is_few(connection, ids, SORTED):
             return SearchNarrowed(sought, ids)
     if wanted.like:
         return SearchNarrowed(sought, _alike(connection, wanted))
     if rarest is None or not sought.is_joint:
         return SearchNarrowed(sought)
-    few_have_all = _is_few(connection, by_words.counting(sought, rarest, state))
-    return SearchNarrowed(ids=by_words.moments(sought, rarest, state)) if few_have_all else SearchNarrowed(sought)
+    found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)
+    own = list(connection.execute(found).scalars())
+    if len(own) <= SORTED_BY_WORDS:
+        return SearchNarrowed(ids=own)
+    return SearchNarrowed(_looked_up(connection, wanted, None))  # a list says whose they are
 
 
-def _looked_up(connection: Connection, wanted: MomentFilter) -> SoughtTerms:
-    """What its words, thing and flag mean to the index, and whose they are with them."""
-    return by_words.look_up(
-        connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag, wearers=_whose(wanted)
-    )
+def _looked_up(connection: Connection, wanted: MomentFilter, wearers: Sequence[str] | None) -> SoughtTerms:
+    """What its words, thing and flag mean to the index; wearers: and that they are of these"""
+    return by_words.look_up(connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag, wearers=wearers)
 
 
-def _is_few(connection: Connection, query: Select[Any]) -> bool:
-    """Whether moments may be sorted. It looks at no more than one more."""
-    some = query.with_only_columns(true()).limit(SORTED + 1).subquery()
-    return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= SORTED
+def _is_few(connection: Connection, query: Select[Any], most: int) -> bool:
+    """Whether a query gives at most so many. It looks at no more than one more."""
+    some = query.with_only_columns(true()).limit(most + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= most
 
 
 def _conditions(wanted: MomentFilter, narrowed: SearchNarrowed) -> list[ColumnElement[bool]]:

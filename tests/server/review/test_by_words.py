@@ -110,6 +110,7 @@ def test_every_way_of_looking_finds_what_a_look_through_all_words_finds(
 ) -> None:
     store, rows = known
     monkeypatch.setattr(narrowing, "SORTED", most_sorted)
+    monkeypatch.setattr(narrowing, "SORTED_BY_WORDS", most_sorted)
     monkeypatch.setattr(by_words, "MOST_TERMS", most_terms)
     some = 0
     for one in searches():

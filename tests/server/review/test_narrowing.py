@@ -167,6 +167,7 @@ def test_each_list_is_what_a_look_at_every_moment_gives(
     known: Known, most_sorted: int, most_merged: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(narrowing, "SORTED", most_sorted)
+    monkeypatch.setattr(narrowing, "SORTED_BY_WORDS", most_sorted)
     monkeypatch.setattr(narrowing, "MOST_MERGED", most_merged)
     all_agree(known, random.Random(most_sorted + most_merged))
 
@@ -174,6 +175,7 @@ def test_each_list_is_what_a_look_at_every_moment_gives(
 @pytest.mark.both_databases
 def test_each_list_is_the_same_in_either_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrowing, "SORTED", 6)
+    monkeypatch.setattr(narrowing, "SORTED_BY_WORDS", 6)
     with made(tmp_path) as known:
         all_agree(known, random.Random(8))
 
