@@ -420,8 +420,11 @@ class _Storm:
         self._world.broker.start()  # it has forgotten every session and every retained message
 
     def _freeze_server(self, _seat: DeviceSeat) -> None:
+        began_s = time.monotonic()
         with stopped(self._one_of_them()[1]):
             self._moment(0.3, 1.5)
+        if time.monotonic() - began_s > LEASE_S / 2:  # and it had renewed its lease some time before
+            self._mark()  # its devices may have gone to another: a second interruption
 
     def _server_stays_away(self, _seat: DeviceSeat) -> None:
         """For so long that another takes its devices over."""
