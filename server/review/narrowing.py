@@ -80,7 +80,8 @@ def counting(connection: Connection, wanted: MomentFilter, state: State) -> Sele
     sought = _looked_up(connection, of_state, _whose(of_state))
     if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
         rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
-        return by_words.counting(sought, rarest, state, _seen(wanted, tables.sought))
+        seen = [] if _whose(replace(wanted, wearer="")) is not None else _seen(wanted, tables.sought)
+        return by_words.counting(sought, rarest, state, seen)
     narrowed = _narrowed(connection, of_state, state)
     conditions = _conditions(of_state, narrowed)
     if narrowed.ids is None and _days(wanted) and not _is_of_own_list(wanted):
@@ -118,14 +119,14 @@ def _is_of_own_list(wanted: MomentFilter) -> bool:
 def _narrowed(connection: Connection, wanted: MomentFilter, state: State) -> SearchNarrowed:
     """Look for what there is little of, but for days: an index counts them. wanted: moments in this state"""
     sought = _looked_up(connection, wanted, _whose(wanted))
+    if wanted.like:
+        return SearchNarrowed(sought, _alike(connection, wanted))
     rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
     if rarest is not None and rarest.is_few:
         return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
     for ids in _by_people(wanted):
         if _is_few(connection, ids, SORTED):
             return SearchNarrowed(sought, ids)
-    if wanted.like:
-        return SearchNarrowed(sought, _alike(connection, wanted))
     if rarest is None or not sought.is_joint:
         return SearchNarrowed(sought)
     found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)

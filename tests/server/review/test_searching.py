@@ -109,6 +109,13 @@ def test_what_looks_like_one_is_found_and_what_is_beside_it_is_strict(desk: Hous
     desk.send_all([moment(n, seed=n % 2, raw_output="Caution, cone ahead.", walk_id=f"w{n // 4}") for n in range(6)])
     Ranking(desk.store, desk.dataset).refresh()
     assert found(desk, like=name(0)) == [0, 2, 4], "of any walk"
+    marks.mark_difficult(desk.store, name(1), "Ana", difficult=True, now_s=NOW_S)
+    marks.mark_difficult(desk.store, name(2), "Ana", difficult=True, now_s=NOW_S)
+    assert found(desk, like=name(0), difficult=True) == [2]
+    assert found(desk, like=name(0), words="cone", walk="w1") == [4]
+    assert found(desk, like=name(0), words="bin") == []
+    nobodys = Person("Ben", Role.CAREGIVER, frozenset())
+    assert found(desk, like=name(0), words="cone", seen_by=nobodys) == []
     assert [row.sample_id for row in near.beside(desk.store, desk.dataset, row_of(desk, name(0)))] == [name(2)]
     desk.send(moment(7, seed=1, raw_output="Caution, cone ahead."))
     assert found(desk, like=name(7)) == [7], "not hashed yet"
