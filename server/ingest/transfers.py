@@ -15,7 +15,8 @@ from typing import assert_never
 
 from server.dataset.came import Came, FileCame, Merged, together
 from server.ingest import decode, limits
-from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
+from server.ingest.arrival import Arrival, TransferId
+from server.ingest.arrivals import Arrivals, Verdict
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
