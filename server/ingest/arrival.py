@@ -50,7 +50,9 @@ class Arrival:
     """Of the first `_digested` bytes, as this process wrote them one after the other."""
     _digested: int = 0
     _left: tuple[int, int] | None = None
-    """Inode and last change of the file when this process last wrote into it."""
+    """Inode and last change of the file when this process last wrote into it, or found it."""
+    disturbed: bool = False
+    """Another process has written into it."""
 
     @property
     def id(self) -> TransferId:
@@ -89,11 +91,12 @@ class Arrival:
         return not self.recorded.spans or self.data.stat().st_size >= self.recorded.spans[-1][1]
 
     def write(self, offset: int, payload: bytes) -> bool:
-        """Write bytes at their offset; not durable yet. False where another process has locked the file (rule 5).
+        """Write bytes at their offset; not durable yet. False where another process has locked the file, moved it away
+        or deleted it (rule 5).
 
         Raises: OSError, and then nothing counts as written.
         """
-        if self._fd is None and not self._open(shared=True):
+        if self._fd is None and not self._open(shared=True, create=not self.state.written.spans):
             return False
         assert self._fd is not None
         self._doubt()
@@ -113,9 +116,10 @@ class Arrival:
             self._digested += len(payload)
 
     def _doubt(self) -> None:
-        """Where another process has written into it, or moved it away, what was hashed is not what is there."""
+        """Where another process has written into it, what was hashed is not what is there."""
         assert self._fd is not None
-        if self._digested and _standing(self._fd) != self._left:
+        if _standing(self._fd) != self._left:
+            self.disturbed = True
             self._read_all()
 
     def _read_all(self) -> None:
@@ -125,14 +129,35 @@ class Arrival:
         """Make all bytes written in this batch durable. Raises: OSError."""
         if self._fd is not None:
             os.fdatasync(self._fd)
+        elif self.state.to_record != self.recorded:  # closed to be verified, which then failed
+            with open(self.data, "rb") as file:
+                os.fdatasync(file.fileno())
 
     @property
-    def is_ours(self) -> bool:
-        """Whether no other process has ended it meanwhile, as far as its .ranges tell."""
-        try:
-            return self._own_ranges is None or os.stat(self.sidecar).st_ino == self._own_ranges[0]
-        except FileNotFoundError:
-            return False
+    def has_its_data(self) -> bool:
+        """Whether the file of its bytes is the one that this process last saw."""
+        return self._left is None or _inode(self.data) == self._left[0]
+
+    @property
+    def has_its_sidecar(self) -> bool:
+        """Whether its .ranges, or that there are none, are of this process."""
+        return _inode(self.sidecar) == (None if self._own_ranges is None else self._own_ranges[0])
+
+    def check(self) -> None:
+        """Before anything is acknowledged. Raises: FileNotFoundError where another process has ended it or begun it
+        anew."""
+        if not (self.has_its_data and self.has_its_sidecar):
+            raise FileNotFoundError(errno.ENOENT, "Another process has ended it", str(self.data))
+
+    def delete(self, *, whosever: bool = False) -> None:
+        """Delete its files, unless they are another process's by now. whosever: these, too. Raises: OSError."""
+        if not (self.has_its_sidecar or whosever):
+            return
+        # The ranges go first: bytes without ranges are nothing, ranges without bytes would be a lie.
+        self.sidecar.unlink(missing_ok=True)
+        if self.has_its_data or whosever:
+            self.data.unlink(missing_ok=True)
+            self.opened.unlink(missing_ok=True)
 
     def record(self) -> bool:
         """Append the ranges that are durable, after `sync`. Returns whether there were new ones.
@@ -162,10 +187,10 @@ class Arrival:
         assert self._fd is not None
         if os.fstat(self._fd).st_size != self.begin.part.size_bytes:
             return False
+        self._doubt()
         with open(self._fd, "rb", closefd=False) as file:
             if self.begin.part.kind == CONTAINER:
                 return container.begins_with(file.read(container.MAX_HEAD_BYTES), self.begin.part.sha256)
-            self._doubt()
             file.seek(self._digested)  # what came in its order was hashed while it came
             return hashlib.file_digest(file, self._digest.copy).hexdigest() == self.begin.part.sha256
 
@@ -175,7 +200,7 @@ class Arrival:
             os.close(self._fd)
             self._fd = None
 
-    def _open(self, *, shared: bool, create: bool = True) -> bool:
+    def _open(self, *, shared: bool, create: bool) -> bool:
         if create:
             atomic.make_dirs(self.folder)
         try:
@@ -184,14 +209,16 @@ class Arrival:
             return False
         try:
             locked = file_lock.try_lock(fd, shared=shared)
-            same = locked and os.fstat(fd).st_ino == os.stat(self.data).st_ino
-        except FileNotFoundError:
-            same = False
-        if same:
-            self._fd = fd
-        else:
+            found = _standing(fd)
+            same = locked and _inode(self.data) == found[0] and (self._left is None or self._left[0] == found[0])
+        except BaseException:
             os.close(fd)
-        return same
+            raise
+        if not same:
+            os.close(fd)
+            return False
+        self._fd, self._left = fd, self._left or found
+        return True
 
     def _make_sidecar(self) -> tuple[int, int]:
         """Begin its .ranges; not durable yet."""
@@ -237,6 +264,7 @@ def load(sidecar: Path) -> Arrival | None:
     arrival = Arrival(sidecar.parent.name, sidecar.stem, begin, state, sidecar.parent, key, recorded=ranges)
     arrival._own_ranges = (inode, len(content))
     arrival._folder_synced = bool(ranges.spans)
+    arrival._left = _standing_if_there(arrival.data)
     return arrival
 
 
@@ -269,6 +297,19 @@ def _parse_span(line: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _standing(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
+def _standing(file: int | Path) -> tuple[int, int]:
+    """Inode and last change."""
+    found = os.stat(file)
     return found.st_ino, found.st_mtime_ns
+
+
+def _standing_if_there(path: Path) -> tuple[int, int] | None:
+    try:
+        return _standing(path)
+    except FileNotFoundError:
+        return None
+
+
+def _inode(path: Path) -> int | None:
+    found = _standing_if_there(path)
+    return None if found is None else found[0]

@@ -10,11 +10,13 @@ Rules that it keeps:
 1. Bytes → fdatasync → a line of ranges → fdatasync → acknowledgement: the ranges never claim what is not there.
 2. `.ranges` only grows, by one write each, which begins with a newline: a line that a power cut tore is no JSON, and is
    left out.
-3. Who writes bytes locks the `.data` file shared, who verifies, moves or deletes it locks it exclusively; both then
-   check that it still is the file of that name. So nobody writes into a file that was moved into the dataset.
+3. Who writes bytes locks the `.data` file shared, who verifies or moves it locks it exclusively; both then check that
+   it still is the file of that name. So nobody writes into a file that was moved into the dataset.
 4. A small file that comes whole in one batch never gets its `.ranges`.
 5. One process at a time has a device's folder (server.ingest.share). One that wakes after its lease has ended finds the
-   others by these locks, and writes no line into `.ranges` that are not its own.
+   others by these locks, writes no line into `.ranges` that are not its own, and deletes no file beside them. It may
+   merge what was whole: so nothing is acknowledged before a look at both files, and none is created where some of its
+   bytes were there already. What is another's by now is forgotten and answered with `unknown`.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Verdict(StrEnum):
     MOVED = "moved"
     """Its bytes were moved into the dataset, but nobody deleted its ranges yet."""
     FINISHED = "finished"
-    """Another process, whose lease has ended, merged it still."""
+    """Another process, whose lease has ended, merged it still, or has begun it anew."""
 
 
 class Arrivals:
@@ -141,13 +143,13 @@ class Arrivals:
 
         return list(self._syncing.map(error_of, paths))
 
-    def drop(self, arrival: Arrival) -> None:
-        """Forget it and delete what is left of it on disk. Raises: OSError."""
-        self.forget(arrival)
-        # The ranges go first: bytes without ranges are nothing, ranges without bytes would be a lie.
-        arrival.sidecar.unlink(missing_ok=True)
-        arrival.data.unlink(missing_ok=True)
-        arrival.opened.unlink(missing_ok=True)
+    def drop(self, arrival: Arrival, *, whosever: bool = False) -> None:
+        """Forget it and delete what is left of it on disk, unless that is another process's by now. whosever: that,
+        too. Raises: OSError."""
+        try:
+            arrival.delete(whosever=whosever)
+        finally:
+            self.forget(arrival)  # now, so that nobody begins it anew meanwhile: until then it is locked
         self._crash_point("arrivals:dropped")
 
     def forget(self, arrival: Arrival) -> None:
@@ -170,6 +172,7 @@ class Arrivals:
         try:
             self._sync(arrival)
             self._record(arrival)
+            arrival.check()
         except Exception as error:  # noqa: BLE001  the top of one file's work
             return _of_this_file(arrival, error)
         return None
@@ -180,9 +183,7 @@ class Arrivals:
             if size_bytes == 0:
                 arrival.write(0, b"")
             if not arrival.lock_exclusively():
-                if arrival.data.exists():
-                    return Verdict.LOCKED
-                return Verdict.MOVED if arrival.is_ours else Verdict.FINISHED
+                return self._elsewhere(arrival)
             if arrival.begin.part.kind != CONTAINER:  # of a container what is in it is written and synced
                 self._sync(arrival)
             if size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
@@ -190,6 +191,12 @@ class Arrivals:
             return Verdict.MATCHES if arrival.matches() else Verdict.MISMATCH
         except Exception as error:  # noqa: BLE001  the top of one file's work
             return _of_this_file(arrival, error)
+
+    def _elsewhere(self, arrival: Arrival) -> Verdict:
+        """Of a whole file that cannot be locked."""
+        if arrival.data.exists():
+            return Verdict.LOCKED if arrival.has_its_data else Verdict.FINISHED
+        return Verdict.MOVED if arrival.has_its_sidecar else Verdict.FINISHED
 
     def _sync(self, arrival: Arrival) -> None:
         arrival.sync()
