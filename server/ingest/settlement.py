@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from server.dataset.came import Came, FileCame, Merged, RecordCame
-from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
+from server.ingest.arrival import Arrival, TransferId
+from server.ingest.arrivals import Arrivals, Verdict
 from server.ingest.failures import Failures, Name
 from server.ingest.unpacking import Opened, WholeContainer, clear, files_of, sync
 from server.ingest.unsealing import Unsealer

@@ -15,7 +15,8 @@ from typing import assert_never
 
 from server.dataset.came import Came, FileCame, Merged, together
 from server.ingest import decode, limits
-from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
+from server.ingest.arrival import Arrival, TransferId
+from server.ingest.arrivals import Arrivals, Verdict
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
@@ -252,7 +253,7 @@ class Transfers:
     def drop_erased(self, device: str, record_ids: Collection[str]) -> None:
         """What has arrived so far of files of erased records is deleted."""
         for arrival in [one for one in self._arrivals.of(device) if one.begin.record_id in record_ids]:
-            self._drop(arrival)
+            self._drop(arrival, whosever=True)
 
     def leave(self, mine: Callable[[str], bool]) -> None:
         """Another process goes on with what has arrived of these devices' files, and is sent their containers again."""
@@ -335,7 +336,8 @@ class Transfers:
                 case transfer.Write():
                     assert isinstance(event, transfer.PartCame)
                     if not arrival.write(event.offset, payload):
-                        return []  # another process has every byte already, and answers
+                        self._unsettled[arrival.id] = arrival  # the settlement finds whether it is gone
+                        return []
                 case transfer.Verify():
                     self._complete[arrival.id] = arrival
                 case transfer.Refuse(reason=reason):
@@ -409,6 +411,9 @@ class Transfers:
         """Have the device send the file again, or refuse it after MAX_HASH_TRIES."""
         self._drop(arrival)
         transfer_id = arrival.id
+        if arrival.disturbed:
+            logger.warning("Another process wrote into %s of %s; once more.", arrival.name, arrival.device)
+            return self._unknown(transfer_id)
         if len(self._hash_failures) > MAX_HASH_FAILURES:
             self._hash_failures.clear()
         self._hash_failures[transfer_id] += 1
@@ -432,15 +437,15 @@ class Transfers:
     def _under_work(self, arrival: Arrival) -> bool:
         return self.settlement is not None and arrival.id in self.settlement.ids
 
-    def _drop(self, arrival: Arrival) -> None:
+    def _drop(self, arrival: Arrival, *, whosever: bool = False) -> None:
         if self.settlement is not None and self._under_work(arrival):
             self.settlement.done.wait()
-        self._forget(arrival)
         try:
-            self._arrivals.drop(arrival)
+            self._arrivals.drop(arrival, whosever=whosever)
         except OSError as error:
             self._counts.add(arrival.device, "errors")
             logger.error("%s cannot be deleted: %s", arrival.data, error)
+        self._forget(arrival)
 
     def _forget(self, arrival: Arrival) -> None:
         for pending in (self._unsettled, self._new, self._complete):

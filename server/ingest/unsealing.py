@@ -17,7 +17,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from server.dataset.came import Came, FileCame
-from server.ingest.arrivals import Arrival
+from server.ingest.arrival import Arrival
 from server.ingest.unpacking import Opened, WholeContainer, unpack
 from shared import atomic, messages, sealing, strict
 from shared.errors import ConfigError, MessageError

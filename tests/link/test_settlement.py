@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from device.outbox.outbox import Outbox
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
-from server.ingest.arrivals import Arrival, Arrivals
+from server.ingest.arrival import Arrival
+from server.ingest.arrivals import Arrivals
 from server.ingest.ingest import EARLY_UNITS, Ingest
 from server.ingest.limits import LimitsSettings
 from shared import messages

@@ -180,8 +180,10 @@ def test_a_picamera2_that_was_built_for_another_numpy_says_what_to_install(
 ) -> None:
     (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed, may indicate ...')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    source = LiveSource(picamera2_plan())
     with pytest.raises(MediaError) as caught:
-        LiveSource(picamera2_plan()).open()
+        source.open()
+    source.close()
     assert "numpy.dtype size changed" in str(caught.value)
     assert "install --upgrade --force-reinstall simplejpeg" in str(caught.value)
 
