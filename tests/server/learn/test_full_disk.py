@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from exporters.onnx import bundle as exporter
+from server.database.store import open_store
 from shared.errors import Transient
 from tests.faults import disk
 from tests.faults.disk import SmallDisk
 from tests.server.learn.crash_driver import exported_once
 from tests.server.learn.parts import reviewed_home, small_night
+
+pytestmark = pytest.mark.skipif(bool(disk.why_not()), reason=disk.why_not() or "it can")
 
 
 @pytest.fixture
@@ -21,7 +24,19 @@ def small(memory_path: Path) -> Iterator[SmallDisk]:
         yield made
 
 
-@pytest.mark.skipif(bool(disk.why_not()), reason=disk.why_not() or "it can")
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # PostgreSQL has a disk of its own
+def test_a_database_that_has_no_room_to_be_opened_says_so(small: SmallDisk) -> None:
+    """Not even for the index of its WAL, which SQLite calls a disk I/O error."""
+    home = small.path / "home"
+    open_store(home).close()
+    for leave_bytes in (0, 16_000):
+        small.fill(leave_bytes=leave_bytes)
+        with pytest.raises(Transient, match=r"(?s)The disk of .*home is full .* could not be opened .*Free some space"):
+            open_store(home)
+        small.empty()
+    open_store(home).close()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(
