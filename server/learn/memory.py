@@ -40,7 +40,10 @@ class HeldMemory:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, self._before)
-        if isinstance(error, Exception) and not isinstance(error, Transient) and ran_out(error):
+        if not isinstance(error, Exception) or isinstance(error, Transient):
+            return
+        # SystemError: of CPython, where it found no room for the frame of a call.
+        if ran_out(error) or (self._most_mb and isinstance(error, SystemError)):
             raise too_little() from error
 
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText
 
 from server import config as server_settings
 from server.learn import nightly, tonight
+from server.learn.memory import HeldMemory
 from server.learn.settings import LearnSettings
 from shared.errors import ConfigError, Transient
 from tests.paths import ROOT
@@ -155,6 +156,15 @@ def test_nothing_else_is_said_as_want_of_memory_or_room(tmp_path: Path, error: E
     with pytest.raises(type(error)) as met, tonight.room(tmp_path):
         raise error
     assert met.value is error
+
+
+def test_where_memory_is_bound_an_error_of_python_itself_is_for_want_of_it() -> None:
+    """CPython 3.11 so fails where it finds no room for a frame."""
+    error = SystemError("<function f> returned NULL without setting an exception")
+    with pytest.raises(Transient, match="ran out of memory"), HeldMemory(1_000_000):
+        raise error
+    with pytest.raises(SystemError), HeldMemory(0):
+        raise error
 
 
 def test_what_comes_of_an_error_has_as_much_memory_as_there_is() -> None:
