@@ -20,9 +20,7 @@ from shared import bundle, file_lock
 from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
-
-    from server.database.settings import DatabaseSettings
+    from tests.homes import PostgresHomes
     from tests.postgres import PostgresChild
     from tests.secure import SecureSite
 
@@ -101,6 +99,14 @@ def postgres() -> Iterator[PostgresChild]:
         child.remove()
 
 
+@pytest.fixture(scope="session")
+def postgres_homes(postgres: PostgresChild) -> PostgresHomes:
+    """Which databases the homes have that are opened while a test runs on PostgreSQL."""
+    from tests.homes import PostgresHomes
+
+    return PostgresHomes(postgres)
+
+
 @pytest.fixture(autouse=True)
 def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Which database homes have that are opened from now on: with PostgreSQL each gets one of its own, and settings
@@ -110,24 +116,14 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if kind == "sqlite":
         yield kind
         return
-    server: PostgresChild = request.getfixturevalue("postgres")
-    made: dict[Path, URL] = {}
+    homes: PostgresHomes = request.getfixturevalue("postgres_homes")
+    from server.database import ending
     from server.database import settings as database_settings
 
-    of_home = database_settings.of_home
-
-    def with_database(home: Path) -> DatabaseSettings:
-        if (found := of_home(home)).url:  # written earlier, or by the test itself
-            return found
-        if home.resolve() not in made:  # a command resolves it
-            made[home.resolve()] = server.fresh()
-            server.write_settings(home, made[home.resolve()])
-        return of_home(home)
-
-    monkeypatch.setattr(database_settings, "of_home", with_database)
-    yield kind
-    for url in made.values():
-        server.drop(url)
+    monkeypatch.setattr(database_settings, "of_home", homes.of_home)
+    with ending.closed_at_the_end():  # as by a command: psycopg warns of a connection that is dropped
+        yield kind
+    homes.drop()
 
 
 @pytest.fixture

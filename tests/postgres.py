@@ -165,7 +165,9 @@ class PostgresChild:
         return self.url(name)
 
     def copy(self, url: URL) -> URL:
-        """Of a database that nobody uses."""
+        """Of a database that nobody is at work on: connections that wait are cut, and made anew when they are used."""
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND state = 'idle'"
+        self.say(cut.format(url.database))
         name = f"copy{next(self._numbers)}"
         self.say(f"CREATE DATABASE {name} TEMPLATE {url.database} OWNER {USER}")
         return self.url(name)
@@ -185,10 +187,14 @@ class PostgresChild:
         home.mkdir(parents=True, exist_ok=True)
         secret = home / "database.password"
         secret.write_text(PASSWORD + "\n")
-        plain = url._replace(password=None).render_as_string()
         with open(home / "waycue.toml", "a", encoding="utf-8") as file:
-            file.write(f'[database]\nurl = "{plain}"\npassword_file = "{secret}"\n')
+            file.write(f'[database]\nurl = "{without_password(url)}"\npassword_file = "{secret}"\n')
         return home / "waycue.toml", secret
+
+
+def without_password(url: URL) -> str:
+    """As settings name it."""
+    return url._replace(password=None).render_as_string()
 
 
 def _ends_with_the_tests() -> None:

@@ -7,7 +7,7 @@ Rules that it keeps:
 
 1. A run is a process that may be killed at any time. Without an end in its row it runs only where `nightly.lock` is
    held and the process that the row names is still that process; else it was interrupted.
-2. A record that cannot be written (a busy database, a full disk) ends no night.
+2. A record that cannot be written (a busy database, a full disk, no memory) ends no night.
 3. A run is ended by SIGINT, as by Ctrl-C: the night loses nothing, and the next one goes on where it was.
 """
 
@@ -118,7 +118,7 @@ class NightRecord:
         try:
             with self._store.writing() as connection:
                 yield connection
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, MemoryError) as error:
             logger.warning("The record of this night lacks %s: %s", what, error)
 
 

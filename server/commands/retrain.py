@@ -28,16 +28,19 @@ def run(options: argparse.Namespace) -> int:
     from server.database.store import open_store
     from server.evaluation.stages import Stages
     from server.gate.settings import Bounds
-    from server.learn import shadow, tonight
+    from server.learn import shadow
+    from server.learn.memory import HeldMemory
     from server.learn.nightly import retrain
-
-    tonight.hold_memory(config.learn.memory_mb)
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
 
     bounds, clock = Bounds(config.gate, config.budget), SystemClock()
-    with closing(open_store(options.home)) as store, nights.recorded(options.home, store, clock) as record:
+    with (
+        closing(open_store(options.home)) as store,
+        nights.recorded(options.home, store, clock) as record,
+        HeldMemory(config.learn.memory_mb),
+    ):
         night = retrain(
             options.home,
             settings=config.learn,

@@ -55,7 +55,7 @@ def _teach(options: argparse.Namespace) -> int:
     from server.gate.settings import Bounds  # torch takes seconds to import
     from server.learn import lesson
 
-    lesson.behave(settings.learn.teach_memory_mb)
+    os.nice(lesson.NICE)
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr if options.json else sys.stdout, flush=True)

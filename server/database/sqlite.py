@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from server.database import packing
+from server.database import full_disk, packing
 from server.database.migrating import READ_ONLY, bring_up_to_date
 from shared import atomic
 from shared.errors import ConfigError, Transient
@@ -41,16 +42,25 @@ def open_engine(home: Path) -> Engine:
         bring_up_to_date(engine)
         packing.bring_up(database)
     except (OperationalError, sqlite3.OperationalError) as error:  # not the file's fault
-        raise Transient(
-            f"The database {database} could not be opened ({getattr(error, 'orig', error)}).",
-            hint="See whether the disk has room and is well, and try again. An update goes on where it stopped.",
-        ) from None
+        raise _not_opened(error, database) from None
     except (DatabaseError, sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the last of a damaged message
         raise ConfigError(
             f"The database {database} is damaged ({getattr(error, 'orig', error)}).",
             hint=f"Mend it: waycue-server --home {home} check --repair",
         ) from None
     return engine
+
+
+def _not_opened(error: OperationalError | sqlite3.OperationalError, database: Path) -> Transient:
+    what = f"The database {database} could not be opened ({getattr(error, 'orig', error)})."
+    if full_disk.is_said_by(error):
+        left = shutil.disk_usage(database.parent).free
+        return Transient(
+            f"The disk of {database.parent} is full ({left / 1e6:.1f} MB are left). {what}",
+            hint="Free some space and try again: what was begun goes on where it stopped.",
+        )
+    hint = "See whether the disk has room and is well, and try again. An update goes on where it stopped."
+    return Transient(what, hint=hint)
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from server.evaluation.stages import Stages
 from server.gate.settings import Bounds
-from server.learn import presets, tonight
+from server.learn import presets
+from server.learn.memory import HeldMemory
 from server.learn.nightly import Night, retrain
 from server.learn.settings import LearnSettings
 from server.review import teaching
@@ -103,7 +104,8 @@ def teach(
     small = sized(settings)
     stages = Stages(clock, begins=course.stage)
     try:
-        night = retrain(home, settings=small, bounds=bounds, progress=said, force=True, stages=stages)
+        with HeldMemory(settings.teach_memory_mb or _physical_mb() * 3 // 4):
+            night = retrain(home, settings=small, bounds=bounds, progress=said, force=True, stages=stages)
     except Exception as error:
         why = (str(error) or type(error).__name__,)
         teaching.write(home, replace(course.state, phase=FAILED, eta_s=None, reasons=why))
@@ -114,8 +116,5 @@ def teach(
     return night
 
 
-def behave(memory_mb: int) -> None:
-    """Of this process: low priority, and no more memory than this; 0 = three quarters of the machine's."""
-    os.nice(NICE)
-    physical_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
-    tonight.hold_memory(memory_mb or physical_mb * 3 // 4)
+def _physical_mb() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import re
-import resource
 import shutil
 import signal
 import threading
@@ -29,7 +27,7 @@ from server.dataset.packed_rows import PackedRows
 from server.dataset.sample_row import SampleRow, files_of
 from server.dataset.teaching import judging_rows, training_rows, whole
 from server.gate.judge import senses_of
-from server.learn import examples, lineage, verdict
+from server.learn import examples, lineage, memory, verdict
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
@@ -39,11 +37,6 @@ from shared import atomic, file_lock
 from shared.clock import Clock
 from shared.errors import Transient, WaycueError
 
-_NO_MEMORY = re.compile(
-    r"(?i)out of memory|(can't|failed to|cannot) allocate memory|not enough memory|bad_alloc"
-    r"|^failed to serialize proto$"
-)
-"""The last is protobuf's, of a graph for which there was no room; one of over 2 GB is said otherwise."""
 FULL_BYTES = 64 * 1024 * 1024
 """With less room than this, what fails in a night fails for want of it: a save of the starter has 40 MB."""
 
@@ -185,31 +178,20 @@ def stoppable(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]
         signal.signal(signal.SIGINT, before)
 
 
-def hold_memory(most_mb: int) -> None:
-    """This process gets no more memory than this, its threads' and libraries' included; 0 = as much as there is."""
-    if not most_mb:
-        return
-    limit = most_mb * 1024 * 1024
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
-
-
 @contextmanager
 def room(home: Path) -> Iterator[None]:
-    """A full disk or memory is said as one, whichever library met it: torch, safetensors and ONNX Runtime raise errors
-    of their own."""
+    """A full disk or memory is said as one, whichever library met it and whatever we said of that: torch, safetensors
+    and ONNX Runtime raise errors of their own."""
     try:
         yield
-    except WaycueError:
+    except Transient:  # it is said already
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-            raise Transient(
-                "The night ran out of memory.",
-                hint="Halve learn.batch and double learn.accumulate, or give more: learn.memory_mb (teach_memory_mb).",
-            ) from error
+        if memory.ran_out(error):
+            raise memory.too_little() from error
         left = shutil.disk_usage(home).free
-        if left > FULL_BYTES and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+        full = any(getattr(met, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for met in memory.causes(error))
+        if not full and (left > FULL_BYTES or isinstance(error, WaycueError)):
             raise
         raise Transient(
             f"The disk of {home} is full ({left / 1e6:.0f} MB are left): {error}",
