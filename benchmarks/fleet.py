@@ -224,7 +224,8 @@ def site(plan: Plan, workers: int, *, secure: bool) -> Iterator[Ground]:
         templates(folder)
         home = folder / "home"
         home.mkdir()
-        files = let_in(folder, plan.devices + 1) if secure else None
+        names = [f"dev-{number:04}" for number in range(plan.devices + 1)] if secure else []
+        files = strict_broker(folder, names) if secure else None
         broker = BrokerChild(
             folder / "broker-run", secure=files, options=() if secure else broker_files.limits(plan.devices)
         )
@@ -233,6 +234,9 @@ def site(plan: Plan, workers: int, *, secure: bool) -> Iterator[Ground]:
         enrol = '[enrol]\naddress = ""\n'
         link = f'[broker]\naddress = "{HOST}:{broker.port}"\ntls = {str(secure).lower()}\nfolder = "{files or ""}"\n'
         (home / "waycue.toml").write_text(f'{link}{enrol}{shared}[web]\naddress = "{HOST}:{free_port()}"\n')
+        open_store(home).close()  # the one that the settings name
+        if secure:
+            let_in(folder, names)
         servers = [stack.enter_context(server(folder, "run"))]
         servers += [stack.enter_context(server(folder, "ingest", "--number", str(n))) for n in range(1, workers)]
         assert broker.pid is not None
@@ -284,15 +288,28 @@ def server(folder: Path, *words: str) -> Iterator[int]:
         process.wait(60)
 
 
-def let_in(folder: Path, count: int) -> Path:
-    """Enrol the devices: the database, their cards, and the files of a broker that lets them in."""
+def strict_broker(folder: Path, names: Sequence[str]) -> Path:
+    """The home's authority, and the files of a broker that lets these devices in."""
+    plugin = broker_files.find_plugin()
+    if plugin is None:
+        raise SystemExit("bench: Mosquitto's dynamic-security plugin is not installed.")
+    authority = Authority.make(folder / "home", clock=SystemClock())
+    files = folder / "broker"
+    listening = broker_files.BrokerListener(HOST, free_port(), broker_files.own_account(), plugin)
+    broker_files.write(files, authority, listening, enrolled=len(names))
+    rules = dynsec_rules.initial(dynsec_rules.wanted(dict.fromkeys(names, "")))
+    atomic.write_json(files / broker_files.RULES, rules, mode=0o600)
+    return files
+
+
+def let_in(folder: Path, names: Sequence[str]) -> None:
+    """Make a whole home, once its settings are written, and enrol the devices there; their cards go into a folder."""
     home, cards, clock = folder / "home", folder / "cards", SystemClock()
     words = [sys.executable, "-m", "server", "--home", str(home), "init"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     authority = Authority(home, clock=clock)
     cards.mkdir()
     (cards / "ca.crt").write_bytes(authority.ca_pem)
-    names = [f"dev-{number:04}" for number in range(count)]
     with closing(open_store(home)) as store, store.writing() as connection:
         book = Certificates(store, authority, clock=clock)
         for name in names:
@@ -301,15 +318,6 @@ def let_in(folder: Path, count: int) -> Path:
             issued = book.issue(connection, name, identity.certificate_request(key, name))
             (cards / f"{name}.crt").write_text(issued.pem)
             (cards / f"{name}.key").write_bytes(key)
-    plugin = broker_files.find_plugin()
-    if plugin is None:
-        raise SystemExit("bench: Mosquitto's dynamic-security plugin is not installed.")
-    files = folder / "broker"
-    listening = broker_files.BrokerListener(HOST, free_port(), broker_files.own_account(), plugin)
-    broker_files.write(files, authority, listening, enrolled=count)
-    rules = dynsec_rules.initial(dynsec_rules.wanted(dict.fromkeys(names, "")))
-    atomic.write_json(files / broker_files.RULES, rules, mode=0o600)
-    return files
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ It promises what SQLite promises here:
 2. A read has one view of everything (REPEATABLE READ, READ ONLY) and blocks no writer.
 3. A committed transaction survives power loss: `synchronous_commit` is on whatever the server's default is.
 4. Text is ordered by its bytes: keyset pages and ranges of keys depend on it. A database of another order is refused.
-5. Text is as long as it is: VARCHAR(96) is TEXT, as SQLite takes it.
+5. Text is as long as it is: VARCHAR(96) is TEXT, as SQLite takes it. A whole number may be asked for up to 64 bits,
+   whatever its column holds: no row has it.
 
 A connection that is lost is replaced at the next use; what was under way fails with OperationalError.
 """
@@ -22,7 +23,7 @@ from typing import Any
 from psycopg import Connection as RawConnection
 from psycopg.adapt import Loader
 from psycopg.types.string import StrDumper
-from sqlalchemy import URL, Connection, Engine, String, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Integer, String, create_engine, event
 from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -116,6 +117,9 @@ def engine_of(url: URL) -> Engine:
     options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
     connect = {"options": options, "connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "waycue", **_CLIENT}
     engine = create_engine(url, pool_pre_ping=True, connect_args=connect)
+    # It would send a number as INTEGER (`::INTEGER`), and one of more than 31 bits be an error of the database; psycopg
+    # sends it as what it needs.
+    engine.dialect.colspecs = {kind: own for kind, own in engine.dialect.colspecs.items() if kind is not Integer}
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

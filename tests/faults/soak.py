@@ -18,7 +18,7 @@ With PostgreSQL (apt's, started for this) it is among those who come to harm in 
 know nothing of the server: --no-walks leaves them out.
 
 Writes OUT/report.json and exits 1 where a bar is missed, naming it; what 1 and 2 found is in OUT/so-far.json when they
-are through.
+are through, what the tests of 4 say in OUT/tests.log.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from tests.faults.sweep import Theatre
 from tests.paths import ROOT
 
 WINDOW_BYTES = 512 * 1024
-SO_FAR = "so-far.json"
+SO_FAR, TESTS_LOG = "so-far.json", "tests.log"
 DATABASE_POINTS = 20
 BARS = {"kill_points": 40, "random_faults": 200, "chunks": 500, "corrections": 50, "devices": 3, "fuzz_s": 600}
 SENTINEL_TRIALS, CALM_MINUTES, LONG_MINUTES = 100, 60, 90
@@ -287,27 +287,29 @@ def _of_walks(found: dict[str, Any]) -> dict[str, bool]:
     }
 
 
-def long_tests(database: str) -> dict[str, Any]:
-    """The tests that only run here, on that database where they do not say which. Status 5 = there are none."""
-    pytest = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-m", "soak", "tests"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, databases.VARIABLE: database},
-    )
+def long_tests(database: str, log: Path) -> dict[str, Any]:
+    """The tests that only run here, on that database where they do not say which. Status 5 = there are none. log: gets
+    what they say, while they say it"""
+    with log.open("wb") as out:
+        pytest = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q", "-m", "soak", "tests"],
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env={**os.environ, databases.VARIABLE: database},
+        )
     try:
-        said, _ = pytest.communicate()
+        pytest.wait()
     except BaseException:
         pytest.send_signal(signal.SIGINT)  # so that it ends what it started
-        pytest.communicate()
+        pytest.wait()
         raise
+    said = log.read_text("utf-8", errors="replace")
     summary = (said.strip().splitlines() or [""])[-1]
     say(f"pytest -m soak: {summary}")
     if pytest.returncode not in (0, 5):
-        print(said[-10_000:])
+        print(said.rpartition(" short test summary info ")[2][-10_000:], f"All of it: {log}", sep="\n")
     return {"status": pytest.returncode, "summary": summary}
 
 
@@ -338,7 +340,7 @@ def _found(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         found = report(outcomes, after)
         atomic.write_json(options.out / SO_FAR, found)
         say(f"{found['lost']} lost, {found['duplicated']} duplicated, {len(found['problems'])} other problems so far")
-        tests = long_tests(options.database)
+        tests = long_tests(options.database, options.out / TESTS_LOG)
         say("waiting for the fuzzers")
         fuzzing.start()  # a second one at a time: now there is room
         found |= {"fuzz": fuzzing.report(), "tests": tests}

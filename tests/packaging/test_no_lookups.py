@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ pathlib.Path(sys.argv[1], "allowed").write_text("")
 with socket.create_server(("127.0.0.1", 0)) as server:
     socket.create_connection(server.getsockname()).close()
 """
+OF_POSTGRESQL = re.compile(re.escape(f"{no_lookups.ROOT}/") + r"(base|global|pg_[a-z]+)/")
 
 
 def can_watch() -> bool:
@@ -129,7 +131,9 @@ def test_a_whole_loop_of_server_broker_device_and_night_looks_nothing_up(tmp_pat
     env = ["env", *unset, *(f"{name}={value}" for name, value in own.items())]
     sound = home / ".config"  # libpulse makes its own folder there when sound outputs are listed
     seen = no_lookups.watch([*env, *loop], given=[work, sound])
-    assert (seen.names, seen.reached, seen.written) == ((), (), ())
+    # A PostgreSQL of the tests is under watch, too; it names its files by where it went, which strace does not tell.
+    written = [path for path in seen.written if not OF_POSTGRESQL.match(path)]
+    assert (seen.names, seen.reached, written) == ((), (), [])
     assert seen.status == 0
     assert [path for path in home.rglob("*") if path.is_file()] == []
     assert seen.processes > 20

@@ -4,6 +4,7 @@ log-in."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import schemathesis
@@ -22,9 +23,9 @@ ROUTES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with town(tmp_path_factory.mktemp("town")) as made:
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Town]:
+    with town(tmp_path) as made:
         yield made
 
 
