@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, s
 from server.access import visible
 from server.database import review_tables as tables
 from server.database import store as db
+from server.database.listed_values import listed
 from server.dataset.sample_row import State
 from server.review import by_words, near, order
 from server.review.by_words import SoughtTerms
@@ -46,7 +47,7 @@ class SearchNarrowed:
 
     sought: SoughtTerms = by_words.ALL
     """What has to hold of their narrow rows."""
-    ids: Sequence[str] | Select[Any] | None = None
+    ids: Select[Any] | None = None
     """The moments, where there are few."""
 
 
@@ -54,7 +55,11 @@ def in_order(
     connection: Connection, wanted: MomentFilter, *also: ColumnElement[bool], limit: int, offset: int = 0
 ) -> Select[Any]:
     """So many ids of moments of a filter, in the order of its list. also: what must hold of `samples`, too"""
-    lists = [_list(connection, *part, wanted.state, also) for part in _parts(wanted)]
+    if wanted.like:
+        known = SearchNarrowed(_looked_up(connection, wanted, None), _alike(connection, wanted))
+        lists = [order.one_list(wanted.state, [*_conditions(wanted, known), *also], by="few")]
+    else:
+        lists = [_list(connection, *part, wanted.state, also) for part in _parts(wanted)]
     return order.merged(lists, wanted.state, limit=limit, offset=offset)
 
 
@@ -75,7 +80,8 @@ def skipped(
 
 
 def counting(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any]:
-    """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all."""
+    """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all.
+    Not for what looks alike (`counts_alike`)."""
     of_state = replace(wanted, state=state)
     sought = _looked_up(connection, of_state, _whose(of_state))
     if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
@@ -87,6 +93,14 @@ def counting(connection: Connection, wanted: MomentFilter, state: State) -> Sele
     if narrowed.ids is None and _days(wanted) and not _is_of_own_list(wanted):
         conditions = [*_conditions(replace(wanted, state="all"), narrowed), *_in_state(of_state)]
     return select(true()).select_from(db.samples).where(*conditions)
+
+
+def counts_alike(connection: Connection, wanted: MomentFilter) -> dict[str, int]:
+    """State → how many of those that look alike are meant, of states that any of them stands in: few, and looked for at
+    once."""
+    ids = in_order(connection, replace(wanted, state="all"), limit=near.MOST_ALIKE + 1)
+    query = select(_S.state, func.count()).where(_S.sample_id.in_(ids)).group_by(_S.state)
+    return dict(connection.execute(query).all())
 
 
 def _parts(wanted: MomentFilter) -> list[tuple[MomentFilter, State]]:
@@ -119,8 +133,6 @@ def _is_of_own_list(wanted: MomentFilter) -> bool:
 def _narrowed(connection: Connection, wanted: MomentFilter, state: State) -> SearchNarrowed:
     """Look for what there is little of, but for days: an index counts them. wanted: moments in this state"""
     sought = _looked_up(connection, wanted, _whose(wanted))
-    if wanted.like:
-        return SearchNarrowed(sought, _alike(connection, wanted))
     rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
     if rarest is not None and rarest.is_few:
         return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
@@ -132,7 +144,7 @@ def _narrowed(connection: Connection, wanted: MomentFilter, state: State) -> Sea
     found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)
     own = list(connection.execute(found).scalars())
     if len(own) <= SORTED_BY_WORDS:
-        return SearchNarrowed(ids=own)
+        return SearchNarrowed(ids=listed(connection, own))
     return SearchNarrowed(_looked_up(connection, wanted, None))  # a list says whose they are
 
 
@@ -233,9 +245,9 @@ def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:
-    """What looks like a moment, and itself; none for one that the person may not see: they learn nothing of it."""
+def _alike(connection: Connection, wanted: MomentFilter) -> Select[Any]:
+    """Ids of what looks like a moment, and its own; none for one that the person may not see: they learn nothing."""
     own = select(_S.sample_id).where(_S.sample_id == wanted.like, *_seen(replace(wanted, wearer="")))
     if connection.execute(own).first() is None:
-        return []
-    return [wanted.like, *near.alike_ids(connection, wanted.like)]
+        return own
+    return listed(connection, [wanted.like, *near.alike_ids(connection, wanted.like)])
