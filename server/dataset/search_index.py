@@ -9,7 +9,8 @@ Rules that it keeps:
 
 1. A row of `sought` names its terms, and has one posting for each: what goes is known without a look at the text, and
    by which rules terms were made makes no difference. A posting says the moment's state, too: how many moments of a
-   term stand in a state, or whether there are any, is read where they stand.
+   term stand in a state, or whether there are any, is read where they stand. What is erased is not believed to be
+   whole: the terms of its text go, too, in any state.
 2. A term that stands in no moment any more is deleted with its last posting: it may be a word of an erased moment. All
    of it are plain rows of plain tables, overwritten like any others (`secure_delete`).
 """
@@ -88,6 +89,11 @@ def ids_of(connection: Connection, terms: Collection[Term]) -> dict[Term, int]:
 def postings_of(terms: Iterable[int], state: str, number: int) -> set[Posting]:
     """The postings of a moment. Pure."""
     return {(term, STATES.get(state, UNKNOWN_STATE), number) for term in terms}
+
+
+def postings_of_any(terms: Iterable[int], number: int) -> set[Posting]:
+    """The same for each state that a posting may say. Pure."""
+    return {(term, state, number) for term in terms for state in (*STATES.values(), UNKNOWN_STATE)}
 
 
 def add(connection: Connection, postings: Collection[Posting]) -> None:
