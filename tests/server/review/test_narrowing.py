@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, event, insert, select, text
 
 from server.access.person import Person, Role
 from server.access.visible import may_see
@@ -258,3 +258,51 @@ def test_what_looks_alike_is_looked_for_once_for_a_page_and_once_to_count(
     assert searching.counts(known.store, wanted) == {one: states.count(one) for one in get_args(State)}
     assert searching.counts(known.store, wanted, 1) == {one: min(states.count(one), 2) for one in get_args(State)}
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("wanted", [{"since": 3.0, "until": 9.0}, {"since": 3.0}, {"walk": "w1"}, {"commented": True}])
+@pytest.mark.parametrize("most_sorted", [5_000, 6])
+def test_whether_days_and_walks_have_few_is_asked_once_and_not_for_each_wearer(
+    known: Known, wanted: dict[str, Any], most_sorted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a rare state and a year, each of 25 wearers took as long as all."""
+    monkeypatch.setattr(narrowing, "SORTED", most_sorted)
+    asked = list[str]()
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        asked.append(statement)
+
+    def number_of(wearers: tuple[str, ...]) -> int:
+        asked.clear()
+        with known.store.reading() as connection:
+            ben = Person("Ben", Role.CAREGIVER, frozenset(wearers))
+            narrowing.in_order(connection, MomentFilter(state="all", seen_by=ben, **wanted), limit=9)
+        return sum("FROM samples" in one or "FROM review_comments" in one for one in asked)
+
+    event.listen(known.store.engine, "before_cursor_execute", hear)
+    try:
+        assert number_of(WEARERS) == number_of(WEARERS[:1]) > 0
+    finally:
+        event.remove(known.store.engine, "before_cursor_execute", hear)
+
+
+def test_what_people_left_at_very_many_moments_is_not_sorted(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    commented = len(listed(known, MomentFilter(commented=True, state="all"), ""))
+    for most, by_ids in ((commented, True), (commented - 1, False)):
+        monkeypatch.setattr(narrowing, "SORTED", most)
+        with known.store.reading() as connection:
+            query = str(narrowing.in_order(connection, MomentFilter(commented=True), limit=10))
+        assert ("samples.sample_id IN (SELECT review_comments.sample_id" in query) is by_ids
+
+
+def test_days_that_have_more_than_a_rare_state_are_not_read_for_it(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_state = len(listed(known, MomentFilter(state="rejected"), ""))
+    assert 0 < of_state < 60 < len(known.rows)
+    monkeypatch.setattr(narrowing, "SORTED", 60)
+    with known.store.reading() as connection:
+        query = narrowing.in_order(connection, MomentFilter(state="rejected", since=1.0), limit=10)
+        literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        (step,) = (row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}")))
+    assert "ix_samples_decided (state=?)" in step

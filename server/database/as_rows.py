@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection, Select, Text, cast, func, literal, select
 
 
-def listed(connection: Connection, texts: Sequence[str]) -> Select[Any]:
+def as_rows(connection: Connection, texts: Sequence[str]) -> Select[Any]:
     """A row for each of these texts."""
     value = literal(json.dumps(list(texts)), Text)
     if connection.dialect.name == "sqlite":
