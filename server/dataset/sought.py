@@ -62,11 +62,11 @@ def forget(connection: Connection, sample_ids: Sequence[str]) -> None:
     """Delete what these are searched by, inside the caller's transaction, with the words that no other moment has: also
     where a damaged row says other terms than its text has, or another state than its postings."""
     found = (connection.execute(select(_T).where(_C.sample_id.in_(some))) for some in search_index.pieces(sample_ids))
-    rows = [row for some in found for row in some]
+    rows: list[Any] = [row for some in found for row in some]
     named = {row.number: search_index.terms_of(row._mapping) for row in rows}
     ids = search_index.ids_of(connection, set().union(*named.values()))
     own = {row.number: {*row.terms, *(ids[term] for term in named[row.number])} for row in rows}
-    search_index.take(connection, set().union(*(search_index.postings_of_any(own[number], number) for number in own)))
+    search_index.take_any(connection, own)
     for some in search_index.pieces(list(own)):
         connection.execute(delete(_T).where(_C.number.in_(some)))
 
