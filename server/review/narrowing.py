@@ -27,7 +27,7 @@ from server.database import store as db
 from server.database.as_rows import as_rows
 from server.dataset.sample_row import State
 from server.review import by_words, near, order
-from server.review.by_words import SoughtTerms
+from server.review.by_words import RarestTerms, SoughtTerms
 from server.review.moment_filter import MomentFilter
 from server.review.order import HowListed, Listed
 from server.review.skipping import SkippedBy
@@ -64,7 +64,7 @@ def in_order(
         lists = [order.one_list(wanted.state, [*_conditions(wanted, known), *also], by="few")]
     else:
         few = cache(partial(_few, connection, wanted))
-        lists = [_list(connection, *part, wanted.state, also, few) for part in _parts(wanted, few)]
+        lists = [_list(connection, *part, wanted.state, also, few) for part in _parts(connection, wanted, few)]
     return order.merged(lists, wanted.state, limit=limit, offset=offset)
 
 
@@ -108,16 +108,16 @@ def counts_alike(connection: Connection, wanted: MomentFilter) -> dict[str, int]
     return dict(connection.execute(query).all())
 
 
-def _parts(wanted: MomentFilter, few: FewIn) -> Iterator[tuple[MomentFilter, State]]:
+def _parts(connection: Connection, wanted: MomentFilter, few: FewIn) -> Iterator[tuple[MomentFilter, State]]:
     """A filter as several, of one state each, and of one wearer each where these can be named: but what there is little
     of is looked through once, and not for each wearer."""
     states: tuple[State, ...] = get_args(State) if wanted.state == "all" else (wanted.state,)
-    names, by_words_first = _whose(wanted), bool(wanted.words or wanted.thing or wanted.flag)
+    names = _whose(wanted)
     if names is not None and len(names) > MOST_MERGED:
         names = None
     for state in states:
         of_state = replace(wanted, state=state)
-        is_once = len(names or ()) > 1 and not by_words_first and few(state) is not None
+        is_once = len(names or ()) > 1 and _to_few(*_sought(connection, of_state, state), state, few) is not None
         if names is None or is_once:
             yield of_state, state
         else:
@@ -145,12 +145,9 @@ def _is_of_own_list(wanted: MomentFilter) -> bool:
 
 def _narrowed(connection: Connection, wanted: MomentFilter, state: State, few: FewIn) -> SearchNarrowed:
     """Look for what there is little of. wanted: moments in this state"""
-    sought = _looked_up(connection, wanted, _whose(wanted))
-    rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
-    if rarest is not None and rarest.is_few:
-        return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
-    if (ids := few(state)) is not None:
-        return SearchNarrowed(sought, ids)
+    sought, rarest = _sought(connection, wanted, state)
+    if (narrowed := _to_few(sought, rarest, state, few)) is not None:
+        return narrowed
     if rarest is None or not sought.is_joint:
         return SearchNarrowed(sought)
     found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)
@@ -158,6 +155,18 @@ def _narrowed(connection: Connection, wanted: MomentFilter, state: State, few: F
     if len(own) <= SORTED_BY_WORDS:
         return SearchNarrowed(ids=as_rows(connection, own))
     return SearchNarrowed(_looked_up(connection, wanted, None))  # a list says whose they are
+
+
+def _to_few(sought: SoughtTerms, rarest: RarestTerms | None, state: State, few: FewIn) -> SearchNarrowed | None:
+    """The moments, where one part of what is wanted has few of them."""
+    if rarest is not None and rarest.is_few:
+        return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
+    return None if (ids := few(state)) is None else SearchNarrowed(sought, ids)
+
+
+def _sought(connection: Connection, wanted: MomentFilter, state: State) -> tuple[SoughtTerms, RarestTerms | None]:
+    sought = _looked_up(connection, wanted, _whose(wanted))
+    return sought, by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
 
 
 def _looked_up(connection: Connection, wanted: MomentFilter, wearers: Sequence[str] | None) -> SoughtTerms:

@@ -260,6 +260,13 @@ def test_what_looks_alike_is_looked_for_once_for_a_page_and_once_to_count(
     assert len(asked) == 3
 
 
+def test_few_moments_of_a_word_are_one_list_and_not_one_for_each_wearer(known: Known) -> None:
+    ben = Person("Ben", Role.CAREGIVER, frozenset(WEARERS))
+    with known.store.reading() as connection:
+        query = narrowing.in_order(connection, MomentFilter(words="stop", seen_by=ben), limit=10)
+    assert "UNION" not in str(query)
+
+
 @pytest.mark.parametrize("wanted", [{"since": 3.0, "until": 9.0}, {"since": 3.0}, {"walk": "w1"}, {"commented": True}])
 @pytest.mark.parametrize("most_sorted", [5_000, 6])
 def test_whether_days_and_walks_have_few_is_asked_once_and_not_for_each_wearer(
