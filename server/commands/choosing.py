@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from server.database.store import Store
@@ -13,6 +13,7 @@ from server.review.moment_filter import MomentFilter
 from shared import vocabulary
 from shared.errors import Refused
 
+DAY_S = 86_400.0
 _TEXTS = {
     "wearer": ("NAME", "of this wearer"),
     "device": ("NAME", "from this device"),
@@ -53,6 +54,10 @@ def wanted(options: argparse.Namespace, store: Store, dataset: Dataset, *, state
         raise Refused(
             f"{options.thing!r:.60} is no thing of the vocabulary.", hint="See: waycue-server vocabulary table"
         )
+    try:
+        "".join(getattr(options, name) for name in _TEXTS).encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, as Python hands them on
+        raise Refused("What is searched for is no text.", hint="Set the terminal to UTF-8.") from None
     if options.like:
         near.hashed(store, dataset, options.like)
     plain = ("wearer", "device", "walk", "model", "thing", "flag", "words", "like", "difficult", "commented")
@@ -71,4 +76,4 @@ def _begins(day: str, *, days: int = 0) -> float:
         begin = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise Refused(f"{day!r:.20} is no day.", hint="Write it as 2026-05-31.") from None
-    return (begin + timedelta(days=days)).timestamp()
+    return begin.timestamp() + days * DAY_S

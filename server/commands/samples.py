@@ -107,11 +107,15 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     review.set_defaults(run=_review)
 
 
+MOST_LISTED = 1_000_000_000
+"""More moments than there are; SQLite takes no number of more than 63 bits."""
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("it must be 1 or more")
-    return value
+    return min(value, MOST_LISTED)
 
 
 def _list(options: argparse.Namespace) -> int:

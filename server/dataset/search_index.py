@@ -9,7 +9,8 @@ Rules that it keeps:
 
 1. A row of `sought` names its terms, and has one posting for each: what goes is known without a look at the text, and
    by which rules terms were made makes no difference. A posting says the moment's state, too: how many moments of a
-   term stand in a state, or whether there are any, is read where they stand.
+   term stand in a state, or whether there are any, is read where they stand. What is erased is not believed to be
+   whole: the terms of its text go, too, in any state.
 2. A term that stands in no moment any more is deleted with its last posting: it may be a word of an erased moment. All
    of it are plain rows of plain tables, overwritten like any others (`secure_delete`).
 """
@@ -21,7 +22,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar, get_args
 
-from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 
 from server.database import review_tables as tables
 from server.database import upserting
@@ -49,6 +63,11 @@ _LETTERS = re.compile(rf"[^\W_]{{{SHORTEST},}}")
 _SOUGHT, _POSTINGS, _TERMS = tables.sought.c, tables.search_postings.c, tables.search_terms.c
 _TAKE = delete(tables.search_postings).where(
     _POSTINGS.term == bindparam("a"), _POSTINGS.state == bindparam("b"), _POSTINGS.moment == bindparam("c")
+)
+_ANY_STATE = _POSTINGS.state.in_([literal_column(str(number)) for number in (*STATES.values(), UNKNOWN_STATE)])
+"""By the table's key."""
+_TAKE_ANY = delete(tables.search_postings).where(
+    _POSTINGS.term == bindparam("a"), _ANY_STATE, _POSTINGS.moment == bindparam("c")
 )
 _FACTOR, _MODULUS = 2_654_435_761, 1_000_003
 """Of the sum that tells whether a term has the postings that rows name: Knuth's multiplicative hash of each number."""
@@ -101,8 +120,20 @@ def take(connection: Connection, postings: Collection[Posting]) -> None:
     """Delete postings, and the terms that have none any more, inside the caller's transaction."""
     if postings:
         connection.execute(_TAKE, [{"a": term, "b": state, "c": moment} for term, state, moment in postings])
+    _forget_unused(connection, {term for term, _, _ in postings})
+
+
+def take_any(connection: Connection, terms: Mapping[int, Collection[int]]) -> None:
+    """The same of what a posting may say in any state. terms: number of a moment → ids"""
+    values = [{"a": term, "c": moment} for moment, some in terms.items() for term in some]
+    if values:
+        connection.execute(_TAKE_ANY, values)
+    _forget_unused(connection, set().union(*terms.values()))
+
+
+def _forget_unused(connection: Connection, terms: Collection[int]) -> None:
     unused = ~exists().where(_POSTINGS.term == _TERMS.id)
-    for some in pieces(sorted({term for term, _, _ in postings})):
+    for some in pieces(sorted(terms)):
         connection.execute(delete(tables.search_terms).where(_TERMS.id.in_(some), unused))
 
 

@@ -23,7 +23,7 @@ from shared import vocabulary
 MOST_WORDS = 2000
 """Characters of a moment's wordings that are searched: a device may send 4096 in each of its fields."""
 _WORDINGS = ("spoken", "raw_output", "llm_correction", "ground_truth", "transcript", "llm_wording", "teacher_wording")
-_C = tables.sought.c
+_T, _C = tables.sought, tables.sought.c
 
 
 def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
@@ -59,11 +59,16 @@ def _written(connection: Connection, values: Sequence[dict[str, Any]], known: Ma
 
 
 def forget(connection: Connection, sample_ids: Sequence[str]) -> None:
-    """Delete what these are searched by, inside the caller's transaction, with the words that no other moment has."""
-    known = _known(connection, sample_ids)
-    search_index.take(connection, _postings(known))
-    for some in search_index.pieces([row.number for row in known]):
-        connection.execute(delete(tables.sought).where(_C.number.in_(some)))
+    """Delete what these are searched by, inside the caller's transaction, with the words that no other moment has: also
+    where a damaged row says other terms than its text has, or another state than its postings."""
+    found = (connection.execute(select(_T).where(_C.sample_id.in_(some))) for some in search_index.pieces(sample_ids))
+    rows: list[Any] = [row for some in found for row in some]
+    named = {row.number: search_index.terms_of(row._mapping) for row in rows}
+    ids = search_index.ids_of(connection, set().union(*named.values()))
+    own = {row.number: {*row.terms, *(ids[term] for term in named[row.number])} for row in rows}
+    search_index.take_any(connection, own)
+    for some in search_index.pieces(list(own)):
+        connection.execute(delete(_T).where(_C.number.in_(some)))
 
 
 def _postings(known: Iterable[Any]) -> set[Posting]:

@@ -2,7 +2,8 @@
 
 A search costs what it finds, or what a page shows, whichever is less:
 
-few     what something has few of is sorted: a word, a walk, days, what people marked, what looks alike
+few     what something has few of is sorted, once for all wearers: a word, a walk, days, what people marked, what looks
+        alike
 own     each wearer, device and model has lists of its own in an index, in which a page is read where it stands; so have
         those whose wearers are all that somebody sees
 all     what is left is in very many moments: the list of all is read in its order, and a page of them is full soon
@@ -13,8 +14,9 @@ and read half of all moments for a wearer who has none of the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, select, true
@@ -22,9 +24,10 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, s
 from server.access import visible
 from server.database import review_tables as tables
 from server.database import store as db
+from server.database.as_rows import as_rows
 from server.dataset.sample_row import State
 from server.review import by_words, near, order
-from server.review.by_words import SoughtTerms
+from server.review.by_words import RarestTerms, SoughtTerms
 from server.review.moment_filter import MomentFilter
 from server.review.order import HowListed, Listed
 from server.review.skipping import SkippedBy
@@ -37,6 +40,8 @@ MOST_MERGED = 60
 """Wearers of whom each has a list of their own read."""
 _OF_THE_INDEX = ("words", "thing", "flag", "wearer", "seen_by")
 """What the index of words, or its narrow rows, say alone."""
+FewIn = Callable[[State], Select[Any] | None]
+"""State → the ids of those that something has few of, None = of nothing."""
 _S = db.samples.c
 
 
@@ -46,7 +51,7 @@ class SearchNarrowed:
 
     sought: SoughtTerms = by_words.ALL
     """What has to hold of their narrow rows."""
-    ids: Sequence[str] | Select[Any] | None = None
+    ids: Select[Any] | None = None
     """The moments, where there are few."""
 
 
@@ -54,7 +59,12 @@ def in_order(
     connection: Connection, wanted: MomentFilter, *also: ColumnElement[bool], limit: int, offset: int = 0
 ) -> Select[Any]:
     """So many ids of moments of a filter, in the order of its list. also: what must hold of `samples`, too"""
-    lists = [_list(connection, *part, wanted.state, also) for part in _parts(wanted)]
+    if wanted.like:
+        known = SearchNarrowed(_looked_up(connection, wanted, None), _alike(connection, wanted))
+        lists = [order.one_list(wanted.state, [*_conditions(wanted, known), *also], by="few")]
+    else:
+        few = cache(partial(_few, connection, wanted))
+        lists = [_list(connection, *part, wanted.state, also, few) for part in _parts(connection, wanted, few)]
     return order.merged(lists, wanted.state, limit=limit, offset=offset)
 
 
@@ -75,38 +85,55 @@ def skipped(
 
 
 def counting(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any]:
-    """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all."""
+    """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all.
+    Not for what looks alike (`counts_alike`)."""
     of_state = replace(wanted, state=state)
     sought = _looked_up(connection, of_state, _whose(of_state))
     if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
         rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
         seen = [] if _whose(replace(wanted, wearer="")) is not None else _seen(wanted, tables.sought)
         return by_words.counting(sought, rarest, state, seen)
-    narrowed = _narrowed(connection, of_state, state)
+    narrowed = _narrowed(connection, of_state, state, lambda _: _few_by_people(connection, wanted))
     conditions = _conditions(of_state, narrowed)
     if narrowed.ids is None and _days(wanted) and not _is_of_own_list(wanted):
         conditions = [*_conditions(replace(wanted, state="all"), narrowed), *_in_state(of_state)]
     return select(true()).select_from(db.samples).where(*conditions)
 
 
-def _parts(wanted: MomentFilter) -> list[tuple[MomentFilter, State]]:
-    """A filter as several, of one state each, and of one wearer each where these can be named. Pure."""
+def counts_alike(connection: Connection, wanted: MomentFilter) -> dict[str, int]:
+    """State → how many of those that look alike are meant, of states that any of them stands in: few, and looked for at
+    once."""
+    ids = in_order(connection, replace(wanted, state="all"), limit=near.MOST_ALIKE + 1)
+    query = select(_S.state, func.count()).where(_S.sample_id.in_(ids)).group_by(_S.state)
+    return dict(connection.execute(query).all())
+
+
+def _parts(connection: Connection, wanted: MomentFilter, few: FewIn) -> Iterator[tuple[MomentFilter, State]]:
+    """A filter as several, of one state each, and of one wearer each where these can be named: but what there is little
+    of is looked through once, and not for each wearer."""
     states: tuple[State, ...] = get_args(State) if wanted.state == "all" else (wanted.state,)
     names = _whose(wanted)
-    if names is None or len(names) > MOST_MERGED:
-        return [(replace(wanted, state=state), state) for state in states]
-    return [(replace(wanted, state=state, wearer=name), state) for state in states for name in names]
+    if names is not None and len(names) > MOST_MERGED:
+        names = None
+    for state in states:
+        of_state = replace(wanted, state=state)
+        is_once = len(names or ()) > 1 and _to_few(*_sought(connection, of_state, state), state, few) is not None
+        if names is None or is_once:
+            yield of_state, state
+        else:
+            yield from ((replace(of_state, wearer=name), state) for name in names)
 
 
 def _list(
-    connection: Connection, part: MomentFilter, state: State, listed: Listed, also: Sequence[ColumnElement[bool]]
+    connection: Connection,
+    part: MomentFilter,
+    state: State,
+    listed: Listed,
+    also: Sequence[ColumnElement[bool]],
+    few: FewIn,
 ) -> Select[Any]:
     """A part of a list."""
-    narrowed = _narrowed(connection, part, state)
-    if narrowed.ids is None and (days := _days(part)):
-        query = select(_S.sample_id).where(*days, *_in_state(part))
-        if _is_few(connection, query, SORTED):
-            narrowed = SearchNarrowed(narrowed.sought, query)
+    narrowed = _narrowed(connection, part, state, few)
     conditions = [*_conditions(part, narrowed), *also]
     by: HowListed = "own" if _is_of_own_list(part) else "all"
     return order.one_list(listed, conditions, by=by if narrowed.ids is None else "few")
@@ -116,24 +143,30 @@ def _is_of_own_list(wanted: MomentFilter) -> bool:
     return any((wanted.wearer, wanted.device, wanted.model))
 
 
-def _narrowed(connection: Connection, wanted: MomentFilter, state: State) -> SearchNarrowed:
-    """Look for what there is little of, but for days: an index counts them. wanted: moments in this state"""
-    sought = _looked_up(connection, wanted, _whose(wanted))
-    if wanted.like:
-        return SearchNarrowed(sought, _alike(connection, wanted))
-    rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
-    if rarest is not None and rarest.is_few:
-        return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
-    for ids in _by_people(wanted):
-        if _is_few(connection, ids, SORTED):
-            return SearchNarrowed(sought, ids)
+def _narrowed(connection: Connection, wanted: MomentFilter, state: State, few: FewIn) -> SearchNarrowed:
+    """Look for what there is little of. wanted: moments in this state"""
+    sought, rarest = _sought(connection, wanted, state)
+    if (narrowed := _to_few(sought, rarest, state, few)) is not None:
+        return narrowed
     if rarest is None or not sought.is_joint:
         return SearchNarrowed(sought)
     found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)
     own = list(connection.execute(found).scalars())
     if len(own) <= SORTED_BY_WORDS:
-        return SearchNarrowed(ids=own)
+        return SearchNarrowed(ids=as_rows(connection, own))
     return SearchNarrowed(_looked_up(connection, wanted, None))  # a list says whose they are
+
+
+def _to_few(sought: SoughtTerms, rarest: RarestTerms | None, state: State, few: FewIn) -> SearchNarrowed | None:
+    """The moments, where one part of what is wanted has few of them."""
+    if rarest is not None and rarest.is_few:
+        return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
+    return None if (ids := few(state)) is None else SearchNarrowed(sought, ids)
+
+
+def _sought(connection: Connection, wanted: MomentFilter, state: State) -> tuple[SoughtTerms, RarestTerms | None]:
+    sought = _looked_up(connection, wanted, _whose(wanted))
+    return sought, by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
 
 
 def _looked_up(connection: Connection, wanted: MomentFilter, wearers: Sequence[str] | None) -> SoughtTerms:
@@ -141,9 +174,32 @@ def _looked_up(connection: Connection, wanted: MomentFilter, wearers: Sequence[s
     return by_words.look_up(connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag, wearers=wearers)
 
 
+def _few(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any] | None:
+    """Ids of the moments, in this state, of what has few of them: whosever they are."""
+    ids = _few_by_people(connection, wanted)
+    return _few_of_days(connection, wanted, state) if ids is None else ids
+
+
+def _few_by_people(connection: Connection, wanted: MomentFilter) -> Select[Any] | None:
+    return next((ids for ids in _by_people(wanted) if _is_few(connection, ids, SORTED)), None)
+
+
+def _few_of_days(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any] | None:
+    """None also for days that have more moments than stand in the state at all: the state's list is read sooner."""
+    if not (days := _days(wanted)):
+        return None
+    most = max(SORTED, order.counts(connection)[state])
+    first = select(_S.state).where(*days).limit(most).subquery()
+    if not _is_few(connection, select(first.c.state).where(first.c.state == state), SORTED):
+        return None
+    if connection.execute(select(true()).select_from(db.samples).where(*days).offset(most).limit(1)).first():
+        return None
+    return select(_S.sample_id).where(*days, *_in_state(replace(wanted, state=state)))
+
+
 def _is_few(connection: Connection, query: Select[Any], most: int) -> bool:
     """Whether a query gives at most so many. It looks at no more than one more."""
-    some = query.with_only_columns(true()).limit(most + 1).subquery()
+    some = query.with_only_columns(true(), maintain_column_froms=True).limit(most + 1).subquery()
     return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) <= most
 
 
@@ -233,9 +289,9 @@ def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _alike(connection: Connection, wanted: MomentFilter) -> list[str]:
-    """What looks like a moment, and itself; none for one that the person may not see: they learn nothing of it."""
+def _alike(connection: Connection, wanted: MomentFilter) -> Select[Any]:
+    """Ids of what looks like a moment, and its own; none for one that the person may not see: they learn nothing."""
     own = select(_S.sample_id).where(_S.sample_id == wanted.like, *_seen(replace(wanted, wearer="")))
     if connection.execute(own).first() is None:
-        return []
-    return [wanted.like, *near.alike_ids(connection, wanted.like)]
+        return own
+    return as_rows(connection, [wanted.like, *near.alike_ids(connection, wanted.like)])

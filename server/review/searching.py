@@ -5,6 +5,7 @@ Moments that a person skipped come behind the others for them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -75,12 +76,14 @@ def counts(store: Store, wanted: MomentFilter, most: int | None = None) -> dict[
     with store.reading() as connection:
         if _is_whole(wanted):
             known: Mapping[str, int] = order.counts(connection)
+        elif wanted.like:
+            known = narrowing.counts_alike(connection, wanted)
         else:
             known = {
                 one: _number(connection, narrowing.counting(connection, wanted, one).limit(limit))
                 for one in get_args(State)
             }
-    return {one: known[one] for one in get_args(State)}
+    return {one: min(known.get(one, 0), sys.maxsize if limit is None else limit) for one in get_args(State)}
 
 
 def _number(connection: Connection, query: Select[Any]) -> int:

@@ -39,7 +39,7 @@ MAX_LIMIT = 500
 MOST_JUDGED = 20_000
 """Moments that statistics of some wearers only are made from, the newest."""
 MAX_OFFSET = 1_000_000_000
-MAX_CHOSEN = 200
+MAX_CHOSEN = 256
 DAY_S = 86_400.0
 MAX_TYPED = 4000  # wording.MAX_TEXT is what may be said; this only bounds what is read
 

@@ -15,7 +15,9 @@ from server.dataset.sample_row import State
 from server.review.moment_filter import MomentFilter
 from server.web.person import Person
 
-MAX_FIELD, MAX_WITHIN, MAX_NUMBER = 96, 1000, 1_000_000
+MAX_FIELD, MAX_WEARER, MAX_NUMBER = 96, 256, 1_000_000
+MAX_WITHIN = 8_000
+"""A letter takes up to twelve bytes, and cut off it would be another search; in a form, of 16 KiB, each takes more."""
 DAY_S = 86_400.0
 ListState = State | Literal["all"]
 _LABELS = {
@@ -38,7 +40,7 @@ class PageSearch(BaseModel):
 
     words: str = Field("", max_length=MAX_FIELD)
     thing: str = Field("", max_length=MAX_FIELD)
-    wearer: str = Field("", max_length=MAX_FIELD)
+    wearer: str = Field("", max_length=MAX_WEARER)
     device: str = Field("", max_length=MAX_FIELD)
     walk: str = Field("", max_length=MAX_FIELD)
     model: str = Field("", max_length=MAX_FIELD)

@@ -43,6 +43,15 @@ def test_list_shows_what_waits_and_how_much_more(house: House) -> None:
     assert "2 of 3 pending moments." in done.stdout
 
 
+def test_a_limit_without_end_and_the_last_day_of_all_are_taken_and_bytes_that_are_no_text_refused(house: House) -> None:
+    fill(house, 1)
+    for options in (("--limit", 10**20), ("--until", "9999-12-31")):
+        assert "1 of 1 pending moments." in server(house.home, "samples", "list", *options).stdout
+    done = server(house.home, "samples", "list", "--words", "\udcff")
+    assert done.returncode != 0
+    assert "is no text" in done.stderr
+
+
 def test_list_as_json_has_every_field(house: House) -> None:
     fill(house, 1)
     (found,) = json.loads(server(house.home, "samples", "list", "--json").stdout)

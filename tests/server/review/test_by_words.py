@@ -195,6 +195,29 @@ def test_a_word_that_only_an_erased_moment_had_is_nowhere_in_the_home(desk: Hous
         assert list(search_index.differences(connection)) == []
 
 
+@pytest.mark.both_databases
+def test_an_erased_moment_is_gone_from_an_index_that_was_damaged(desk: House) -> None:
+    """What it was searched by are its words and its wearer's name."""
+    own, postings = tables.sought.c, tables.search_postings
+    names, row = [name(n) for n in range(5)], update(tables.sought)
+    desk.send_all([moment(n, raw_output="Caution, cone ahead.", wearer=f"Bea-{n}") for n in range(5)])
+    damage = (
+        row.where(own.sample_id == name(0)).values(state="lost"),
+        row.where(own.sample_id == name(1)).values(state="reviewed"),
+        row.where(own.sample_id == name(2)).values(terms=[]),
+        row.where(own.sample_id == name(3)).values(terms=[1, 2, 999]),
+        update(postings).where(postings.c.moment == 5).values(state=2),
+    )
+    with desk.store.writing() as connection:
+        for statement in damage:
+            connection.execute(statement)
+    wish = EraseRecord("e-1", "pi-1", 5.0, record_ids=tuple(names))
+    assert desk.merge.put_record("pi-1", "erase", wish).state == "merged"
+    with desk.store.reading() as connection:
+        for table in (tables.sought, tables.search_postings, tables.search_terms):
+            assert connection.execute(select(table)).all() == []
+
+
 def test_a_check_names_what_a_search_would_find_wrongly_and_a_repair_mends_it(desk: House) -> None:
     desk.send_all([moment(n, raw_output="Caution, cone ahead.") for n in range(3)])
     desk.close()

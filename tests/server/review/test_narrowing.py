@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, event, insert, select, text
 
 from server.access.person import Person, Role
 from server.access.visible import may_see
@@ -18,9 +19,9 @@ from server.consent.terms import EVERYBODY, GRANTED, NOTHING, Consents
 from server.database import review_tables as tables
 from server.database import store as db
 from server.database.store import Store, open_store
-from server.dataset import row_log
+from server.dataset import row_log, sought
 from server.dataset.sample_row import SampleRow, State
-from server.review import narrowing, searching
+from server.review import narrowing, near, searching
 from server.review.moment_filter import MomentFilter
 from tests.server.review.test_by_words import row_with
 
@@ -214,3 +215,101 @@ def test_sqlite_counts_by_indexes_alone(known: Known) -> None:
             literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
             plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
         assert not [step for step in plan if "sought" in step or ("samples" in step and "COVERING" not in step)], plan
+
+
+def test_a_statement_takes_no_value_for_each_moment_that_was_found(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 2,000 moments of each wearer and
+    state are more."""
+    wanted = MomentFilter(words="stop a")
+    right = listed(known, wanted, "")
+    monkeypatch.setattr(narrowing, "SORTED_BY_WORDS", len(right))
+    assert len(listed(known, MomentFilter(words="stop"), "")) > len(right) > 30, "few have both, and many have one"
+    with known.store.engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        before = raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20)
+        try:
+            query = narrowing.in_order(connection, wanted, limit=300)
+            assert list(connection.execute(query).scalars()) == right
+        finally:
+            raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
+
+
+def test_what_looks_alike_is_looked_for_once_for_a_page_and_once_to_count(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the look of every moment: for each wearer and state it took seconds."""
+    asked, alike, alike_ids = list[str](), sorted(known.rows)[:9], near.alike_ids
+
+    def counted(connection: Connection, sample_id: str) -> list[str]:
+        asked.append(sample_id)
+        return alike_ids(connection, sample_id)
+
+    with known.store.writing() as connection:
+        sought.keep_looks(connection, dict.fromkeys(alike, 7) | {sorted(known.rows)[10]: 2**40 - 1})
+    monkeypatch.setattr(near, "alike_ids", counted)
+    ben = Person("Ben", Role.CAREGIVER, frozenset(WEARERS))
+    wanted = MomentFilter(like=alike[0], state="all", seen_by=ben)
+    right = [one for one in listed(known, replace(wanted, like=""), "") if one in alike]
+    assert [row.sample_id for row in searching.find(known.store, wanted)] == right
+    assert len(asked) == 1
+    states = [known.rows[one].state for one in right]
+    assert searching.counts(known.store, wanted) == {one: states.count(one) for one in get_args(State)}
+    assert searching.counts(known.store, wanted, 1) == {one: min(states.count(one), 2) for one in get_args(State)}
+    assert len(asked) == 3
+
+
+def test_few_moments_of_a_word_are_one_list_and_not_one_for_each_wearer(known: Known) -> None:
+    ben = Person("Ben", Role.CAREGIVER, frozenset(WEARERS))
+    with known.store.reading() as connection:
+        query = narrowing.in_order(connection, MomentFilter(words="stop", seen_by=ben), limit=10)
+    assert "UNION" not in str(query)
+
+
+@pytest.mark.parametrize("wanted", [{"since": 3.0, "until": 9.0}, {"since": 3.0}, {"walk": "w1"}, {"commented": True}])
+@pytest.mark.parametrize("most_sorted", [5_000, 6])
+def test_whether_days_and_walks_have_few_is_asked_once_and_not_for_each_wearer(
+    known: Known, wanted: dict[str, Any], most_sorted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a rare state and a year, each of 25 wearers took as long as all."""
+    monkeypatch.setattr(narrowing, "SORTED", most_sorted)
+    asked = list[str]()
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        asked.append(statement)
+
+    def number_of(wearers: tuple[str, ...]) -> int:
+        asked.clear()
+        with known.store.reading() as connection:
+            ben = Person("Ben", Role.CAREGIVER, frozenset(wearers))
+            narrowing.in_order(connection, MomentFilter(state="all", seen_by=ben, **wanted), limit=9)
+        return sum("FROM samples" in one or "FROM review_comments" in one for one in asked)
+
+    event.listen(known.store.engine, "before_cursor_execute", hear)
+    try:
+        assert number_of(WEARERS) == number_of(WEARERS[:1]) > 0
+    finally:
+        event.remove(known.store.engine, "before_cursor_execute", hear)
+
+
+def test_what_people_left_at_very_many_moments_is_not_sorted(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    commented = len(listed(known, MomentFilter(commented=True, state="all"), ""))
+    for most, by_ids in ((commented, True), (commented - 1, False)):
+        monkeypatch.setattr(narrowing, "SORTED", most)
+        with known.store.reading() as connection:
+            query = str(narrowing.in_order(connection, MomentFilter(commented=True), limit=10))
+        assert ("samples.sample_id IN (SELECT review_comments.sample_id" in query) is by_ids
+
+
+def test_days_that_have_more_than_a_rare_state_are_not_read_for_it(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_state = len(listed(known, MomentFilter(state="rejected"), ""))
+    assert 0 < of_state < 60 < len(known.rows)
+    monkeypatch.setattr(narrowing, "SORTED", 60)
+    with known.store.reading() as connection:
+        query = narrowing.in_order(connection, MomentFilter(state="rejected", since=1.0), limit=10)
+        literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        (step,) = (row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}")))
+    assert "ix_samples_decided (state=?)" in step

@@ -267,6 +267,9 @@ def test_a_search_in_an_address_is_read_back_as_it_was_written() -> None:
     )
     assert filters.read(query.within) == query
     assert filters.told(query) == "words: cone & left, wearer: Ada, from (day): 2026-01-02, marked: difficult"
+    texts = dict.fromkeys(("words", "assigned"), "縁" * 96)
+    long = filters.PageSearch.model_validate({**texts, "wearer": "\U0001d518" * 256, "marked": "difficult"})
+    assert filters.read(long.within) == long, "a condition that is lost shows other moments"
     assert filters.read("since=never&words=x" * 500) == filters.PageSearch.model_validate({})
 
 
@@ -295,7 +298,7 @@ def test_a_form_about_a_moment_that_changed_meanwhile_shows_both_wordings(site: 
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"action": "delete"}, {"action": "accept", "within": "x" * 2000}, {"action": "edit", "x": "y"}]
+    "fields", [{}, {"action": "delete"}, {"action": "accept", "within": "x" * 9000}, {"action": "edit", "x": "y"}]
 )
 def test_a_form_that_is_none_of_ours_is_refused_with_a_page(site: str, fields: dict[str, str]) -> None:
     answer = submit(site, FLAGGED, **fields)
