@@ -182,17 +182,11 @@ Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), sample
 Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
 Index("ix_samples_model", samples.c.model, samples.c.captured_at)  # when a model guided last
 Index("ix_samples_captured", samples.c.captured_at, samples.c.state)
+_decided: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text("state != 'pending'"))
 for _whose in (samples.c.wearer, samples.c.device, samples.c.model):
-    _name, _decided = f"ix_samples_{_whose.name}", text("state != 'pending'")
+    _name = f"ix_samples_{_whose.name}"
     Index(f"{_name}_listed", _whose, samples.c.state, samples.c.priority, samples.c.captured_at.desc())
-    Index(
-        f"{_name}_decided",
-        _whose,
-        samples.c.state,
-        samples.c.changed_at.desc(),
-        sqlite_where=_decided,
-        postgresql_where=_decided,
-    )
+    Index(f"{_name}_decided", _whose, samples.c.state, samples.c.changed_at.desc(), **_decided)
 
 quarantine = Table(
     "quarantine",

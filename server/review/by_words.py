@@ -125,7 +125,7 @@ def moments(sought: SoughtTerms, first: RarestTerms, state: State) -> Select[Any
 
 
 def counting(
-    sought: SoughtTerms, first: RarestTerms | None, state: State, seen: Sequence[ColumnElement[bool]] = ()
+    sought: SoughtTerms, first: RarestTerms | None, state: State, seen: Sequence[ColumnElement[bool]]
 ) -> Select[Any]:
     """A row for each of these moments, to be counted: by the index alone, where it says all. Pure. seen: what must hold
     of rows of `sought`, too"""
