@@ -53,16 +53,18 @@ class RarestTerms:
     is_few: bool
 
 
-def look_up(
-    connection: Connection, *, words: str, thing: str, flag: str, wearers: Sequence[str] | None = None
-) -> SoughtTerms:
-    """What is meant by them; all empty = nothing is restricted. wearers: whose the moments are, None = any; nothing is
-    restricted by them alone"""
-    named: list[tuple[str, Sequence[str]]] = [(kind, (name,)) for kind, name in ((THING, thing), (FLAG, flag)) if name]
-    if wearers is not None and (named or words.split()):
-        named.append((WEARER, wearers))
+def look_up(connection: Connection, *, words: str, thing: str, flag: str) -> SoughtTerms:
+    """What is meant by them; all empty = nothing is restricted. All different words are looked through."""
+    named = [_named_so(connection, kind, (name,)) for kind, name in ((THING, thing), (FLAG, flag)) if name]
     of_words = _look_up_words(connection, words)
-    return SoughtTerms((*(_named_so(connection, *one) for one in named), *of_words.terms), of_words.texts)
+    return SoughtTerms((*named, *of_words.terms), of_words.texts)
+
+
+def of_wearers(connection: Connection, sought: SoughtTerms, wearers: Sequence[str] | None) -> SoughtTerms:
+    """The same of these wearers' moments, None = of any. Nothing is restricted by them alone."""
+    if wearers is None or not sought:
+        return sought
+    return SoughtTerms((_named_so(connection, WEARER, wearers), *sought.terms), sought.texts)
 
 
 def _named_so(connection: Connection, kind: str, names: Sequence[str]) -> tuple[int, ...]:

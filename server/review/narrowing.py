@@ -55,16 +55,25 @@ class SearchNarrowed:
     """The moments, where there are few."""
 
 
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What is looked up once for all parts of a search."""
+
+    connection: Connection
+    words: SoughtTerms
+    few: FewIn
+
+
 def in_order(
     connection: Connection, wanted: MomentFilter, *also: ColumnElement[bool], limit: int, offset: int = 0
 ) -> Select[Any]:
     """So many ids of moments of a filter, in the order of its list. also: what must hold of `samples`, too"""
     if wanted.like:
-        known = SearchNarrowed(_looked_up(connection, wanted, None), _alike(connection, wanted))
+        known = SearchNarrowed(_words(connection, wanted), _alike(connection, wanted))
         lists = [order.one_list(wanted.state, [*_conditions(wanted, known), *also], by="few")]
     else:
-        few = cache(partial(_few, connection, wanted))
-        lists = [_list(connection, *part, wanted.state, also, few) for part in _parts(connection, wanted, few)]
+        looked = LookedUp(connection, _words(connection, wanted), cache(partial(_few, connection, wanted)))
+        lists = [_list(looked, *part, wanted.state, also) for part in _parts(looked, wanted)]
     return order.merged(lists, wanted.state, limit=limit, offset=offset)
 
 
@@ -78,7 +87,7 @@ def skipped(
 ) -> Select[Any]:
     """The same of those that somebody skipped lately, the longest skipped first."""
     alike = [_S.sample_id.in_(_alike(connection, wanted))] if wanted.like else []
-    known = SearchNarrowed(_looked_up(connection, wanted, None), skips.ids())
+    known = SearchNarrowed(_words(connection, wanted), skips.ids())
     place = skips.at(), *order.place_of(wanted.state)
     query = select(_S.sample_id).where(*_conditions(wanted, known), *alike, *also).order_by(*place)
     return query.limit(limit).offset(offset)
@@ -88,12 +97,14 @@ def counting(connection: Connection, wanted: MomentFilter, state: State) -> Sele
     """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all.
     Not for what looks alike (`counts_alike`)."""
     of_state = replace(wanted, state=state)
-    sought = _looked_up(connection, of_state, _whose(of_state))
+    words = _words(connection, wanted)
+    sought = by_words.of_wearers(connection, words, _whose(wanted))
     if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
         rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
         seen = [] if _whose(replace(wanted, wearer="")) is not None else _seen(wanted, tables.sought)
         return by_words.counting(sought, rarest, state, seen)
-    narrowed = _narrowed(connection, of_state, state, lambda _: _few_by_people(connection, wanted))
+    looked = LookedUp(connection, words, lambda _: _few_by_people(connection, wanted))
+    narrowed = _narrowed(looked, of_state, state)
     conditions = _conditions(of_state, narrowed)
     if narrowed.ids is None and _days(wanted) and not _is_of_own_list(wanted):
         conditions = [*_conditions(replace(wanted, state="all"), narrowed), *_in_state(of_state)]
@@ -108,7 +119,7 @@ def counts_alike(connection: Connection, wanted: MomentFilter) -> dict[str, int]
     return dict(connection.execute(query).all())
 
 
-def _parts(connection: Connection, wanted: MomentFilter, few: FewIn) -> Iterator[tuple[MomentFilter, State]]:
+def _parts(looked: LookedUp, wanted: MomentFilter) -> Iterator[tuple[MomentFilter, State]]:
     """A filter as several, of one state each, and of one wearer each where these can be named: but what there is little
     of is looked through once, and not for each wearer."""
     states: tuple[State, ...] = get_args(State) if wanted.state == "all" else (wanted.state,)
@@ -117,7 +128,7 @@ def _parts(connection: Connection, wanted: MomentFilter, few: FewIn) -> Iterator
         names = None
     for state in states:
         of_state = replace(wanted, state=state)
-        is_once = len(names or ()) > 1 and _to_few(*_sought(connection, of_state, state), state, few) is not None
+        is_once = len(names or ()) > 1 and _to_few(*_sought(looked, of_state, state), state, looked.few) is not None
         if names is None or is_once:
             yield of_state, state
         else:
@@ -125,15 +136,10 @@ def _parts(connection: Connection, wanted: MomentFilter, few: FewIn) -> Iterator
 
 
 def _list(
-    connection: Connection,
-    part: MomentFilter,
-    state: State,
-    listed: Listed,
-    also: Sequence[ColumnElement[bool]],
-    few: FewIn,
+    looked: LookedUp, part: MomentFilter, state: State, listed: Listed, also: Sequence[ColumnElement[bool]]
 ) -> Select[Any]:
     """A part of a list."""
-    narrowed = _narrowed(connection, part, state, few)
+    narrowed = _narrowed(looked, part, state)
     conditions = [*_conditions(part, narrowed), *also]
     by: HowListed = "own" if _is_of_own_list(part) else "all"
     return order.one_list(listed, conditions, by=by if narrowed.ids is None else "few")
@@ -143,18 +149,18 @@ def _is_of_own_list(wanted: MomentFilter) -> bool:
     return any((wanted.wearer, wanted.device, wanted.model))
 
 
-def _narrowed(connection: Connection, wanted: MomentFilter, state: State, few: FewIn) -> SearchNarrowed:
+def _narrowed(looked: LookedUp, wanted: MomentFilter, state: State) -> SearchNarrowed:
     """Look for what there is little of. wanted: moments in this state"""
-    sought, rarest = _sought(connection, wanted, state)
-    if (narrowed := _to_few(sought, rarest, state, few)) is not None:
+    sought, rarest = _sought(looked, wanted, state)
+    if (narrowed := _to_few(sought, rarest, state, looked.few)) is not None:
         return narrowed
     if rarest is None or not sought.is_joint:
         return SearchNarrowed(sought)
     found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)
-    own = list(connection.execute(found).scalars())
+    own = list(looked.connection.execute(found).scalars())
     if len(own) <= SORTED_BY_WORDS:
-        return SearchNarrowed(ids=as_rows(connection, own))
-    return SearchNarrowed(_looked_up(connection, wanted, None))  # a list says whose they are
+        return SearchNarrowed(ids=as_rows(looked.connection, own))
+    return SearchNarrowed(looked.words)  # a list says whose they are
 
 
 def _to_few(sought: SoughtTerms, rarest: RarestTerms | None, state: State, few: FewIn) -> SearchNarrowed | None:
@@ -164,14 +170,14 @@ def _to_few(sought: SoughtTerms, rarest: RarestTerms | None, state: State, few: 
     return None if (ids := few(state)) is None else SearchNarrowed(sought, ids)
 
 
-def _sought(connection: Connection, wanted: MomentFilter, state: State) -> tuple[SoughtTerms, RarestTerms | None]:
-    sought = _looked_up(connection, wanted, _whose(wanted))
-    return sought, by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
+def _sought(looked: LookedUp, wanted: MomentFilter, state: State) -> tuple[SoughtTerms, RarestTerms | None]:
+    sought = by_words.of_wearers(looked.connection, looked.words, _whose(wanted))
+    return sought, by_words.rarest(looked.connection, sought, state, most=SORTED_BY_WORDS)
 
 
-def _looked_up(connection: Connection, wanted: MomentFilter, wearers: Sequence[str] | None) -> SoughtTerms:
-    """What its words, thing and flag mean to the index; wearers: and that they are of these"""
-    return by_words.look_up(connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag, wearers=wearers)
+def _words(connection: Connection, wanted: MomentFilter) -> SoughtTerms:
+    """What its words, thing and flag mean to the index."""
+    return by_words.look_up(connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag)
 
 
 def _few(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any] | None:
