@@ -111,12 +111,13 @@ def _holds(sought: SoughtTerms) -> list[ColumnElement[bool]]:
 
 
 def rarest(connection: Connection, sought: SoughtTerms, state: State, *, most: int) -> RarestTerms | None:
-    """Which of the terms the fewest moments in this state have; None = none is meant. They are counted to `most`."""
+    """Which of the terms the fewest moments in this state have; None = none is meant. They are counted to `most`: of
+    those with more, the one whose first moments are the farthest apart is taken for the rarest."""
     sizes = {ids: _size(connection, ids, state, most=most) for ids in sought.terms}
     if not sizes:
         return None
     found = min(sizes, key=sizes.__getitem__)
-    return RarestTerms(found, sizes[found] <= most)
+    return RarestTerms(found, sizes[found][0] <= most)
 
 
 def moments(sought: SoughtTerms, first: RarestTerms, state: State) -> Select[Any]:
@@ -159,7 +160,8 @@ def _number_of(state: State | Literal["all"]) -> ColumnElement[int]:
     return case(STATES, value=_SOUGHT.state) if state == "all" else literal(STATES[state])
 
 
-def _size(connection: Connection, ids: Sequence[int], state: State, *, most: int) -> int:
-    """Postings of these, counted to `most` and one more."""
+def _size(connection: Connection, ids: Sequence[int], state: State, *, most: int) -> tuple[int, int]:
+    """(postings of these, counted to `most` and one more; less the number of the last moment among them)"""
     some = _named(ids, state).limit(most + 1).subquery()
-    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    count, last = connection.execute(select(func.count(), func.max(some.c.moment))).one()
+    return count, -(last or 0)

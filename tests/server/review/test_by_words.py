@@ -138,6 +138,17 @@ def test_rows_and_index_say_the_same_after_all_that_was_written(known: tuple[Sto
 
 
 @pytest.mark.both_databases
+@pytest.mark.parametrize("words", ["often seldom", "seldom often"])
+def test_of_words_that_are_both_in_many_moments_the_rarer_is_looked_at_first(desk: House, words: str) -> None:
+    desk.send_all([moment(n, spoken="often" if n % 4 else "often seldom") for n in range(32)])
+    with desk.store.reading() as connection:
+        meant = by_words.look_up(connection, words=words, thing="", flag="")
+        seldom = by_words.look_up(connection, words="seldom", thing="", flag="").terms[0]
+        first = by_words.rarest(connection, meant, "pending", most=4)
+    assert first == by_words.RarestTerms(seldom, is_few=False)
+
+
+@pytest.mark.both_databases
 def test_an_index_of_before_it_knew_states_and_wearers_becomes_one_of_today(desk: House) -> None:
     desk.send_all([moment(n, raw_output="Caution, cone ahead.", wearer="Bea" if n else "Ada") for n in range(3)])
     decide(desk, row_of(desk, name(1)).row_id, by="Ana", action="nothing")
