@@ -13,7 +13,7 @@ from server.commands.opening import opened
 from server.commands.reviewing import confirmed
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import splits, wishes
+from server.dataset import lookup, splits, wishes
 from server.dataset.merge import Merge
 from server.review import decisions
 from shared.clock import SystemClock
@@ -80,7 +80,7 @@ def _records(store: Store, moments: Sequence[str]) -> dict[str, list[str]]:
     table, found = db.records, defaultdict[str, list[str]](list)
     with store.reading() as connection:
         for some in wishes.in_pieces(moments):
-            query = select(table.c.device, table.c.record_id).where(table.c.chunk_id.in_(some))
+            query = select(table.c.device, table.c.record_id).where(lookup.of_chunks(some))
             for device, record_id in connection.execute(query):
                 found[device].append(record_id)
     return found

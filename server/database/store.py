@@ -65,6 +65,11 @@ metadata = MetaData(
 SIZE = Integer().with_variant(BigInteger(), "postgresql")
 """Bytes: a log has more than an INTEGER of PostgreSQL. SQLite's are as long as they are."""
 
+
+def _where(rows: str) -> dict[str, Any]:
+    return dict.fromkeys(("sqlite_where", "postgresql_where"), text(rows))
+
+
 records = Table(
     "records",
     metadata,
@@ -84,7 +89,7 @@ records = Table(
     Column("context", Text, nullable=False, server_default="", default=bodies.said("context")),
 )
 Index("ix_records_walk_id", records.c.walk_id)
-Index("ix_records_chunk_id", records.c.chunk_id)
+Index("ix_records_about", records.c.chunk_id, **_where("kind = 'correction'"))  # a chunk is found by its own id
 Index("ix_records_record_id", records.c.record_id)
 
 parts = Table(
@@ -182,11 +187,10 @@ Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), sample
 Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
 Index("ix_samples_model", samples.c.model, samples.c.captured_at)  # when a model guided last
 Index("ix_samples_captured", samples.c.captured_at, samples.c.state)
-_decided: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text("state != 'pending'"))
 for _whose in (samples.c.wearer, samples.c.device, samples.c.model):
     _name = f"ix_samples_{_whose.name}"
     Index(f"{_name}_listed", _whose, samples.c.state, samples.c.priority, samples.c.captured_at.desc())
-    Index(f"{_name}_decided", _whose, samples.c.state, samples.c.changed_at.desc(), **_decided)
+    Index(f"{_name}_decided", _whose, samples.c.state, samples.c.changed_at.desc(), **_where("state != 'pending'"))
 
 quarantine = Table(
     "quarantine",

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, literal_column, or_, select
 
 from server.database import store as db
 from server.dataset import choices, part_paths, sample_row
@@ -104,10 +104,17 @@ class BatchFacts:
         return self.read[key]
 
 
+def of_chunks(ids: BindParameter[Any] | Collection[str]) -> ColumnElement[bool]:
+    """That a record is one of these chunks, or was said about one of them. Pure."""
+    own, names = db.records.c, list(ids) if isinstance(ids, Collection) else ids
+    is_chunk, is_correction = (own.kind == literal_column(f"'{kind}'") for kind in ("chunk", "correction"))
+    return or_(is_chunk & own.record_id.in_(names), is_correction & own.chunk_id.in_(names))
+
+
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 # Built once: to build them costs as much as to run them.
 _BY_ID = select(db.records).where(db.records.c.record_id.in_(_IDS))
-_BY_CHUNK = select(db.records).where(db.records.c.chunk_id.in_(_IDS))
+_BY_CHUNK = select(db.records).where(of_chunks(_IDS))
 _PARTS = part_paths.rows().where(
     db.parts.c.device.in_(bindparam("devices", expanding=True)), db.parts.c.record_id.in_(_IDS)
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from server.consent import register
 from server.database import store as db
-from server.dataset import part_paths, wishes
+from server.dataset import lookup, part_paths, wishes
 from shared import strict
 from shared.errors import Refused
 from shared.plural import several
@@ -99,7 +99,7 @@ def of_moments(connection: Connection, ids: Iterable[str], what: DeletionKind = 
     missing = sorted(set(wanted) - found)
     if missing:
         raise Refused(f"There is no moment {missing[0]!r:.110}.", hint=_SEE)
-    return _plan(connection, what, "", wanted, _some_records(connection, db.records.c.chunk_id, wanted))
+    return _plan(connection, what, "", wanted, _some_records(connection, wanted))
 
 
 def named(connection: Connection, names: Sequence[str], wearer: str | None = None) -> DeletionPlan:
@@ -144,7 +144,7 @@ def _of(connection: Connection, what: DeletionKind, name: str, moments: Any, sen
     ids = set(connection.execute(select(db.samples.c.sample_id).where(db.samples.c.sample_id.in_(moments))).scalars())
     own = _records(connection, sent)
     chunks = {*ids, *(record_id for device, record_id in own)}
-    records = own | _some_records(connection, db.records.c.chunk_id, sorted(chunks))
+    records = own | _some_records(connection, chunks)
     plan = _plan(connection, what, name, tuple(sorted(ids)), records)
     known = what is DeletionKind.WEARER and bool(register.load(connection).asked(name))
     if plan.empty and not known:
@@ -216,8 +216,8 @@ def _some(
     }
 
 
-def _some_records(connection: Connection, where: ColumnElement[str], names: Sequence[str]) -> set[tuple[str, str]]:
-    return {key for some in wishes.in_pieces(names) for key in _records(connection, where.in_(some))}
+def _some_records(connection: Connection, chunks: Collection[str]) -> set[tuple[str, str]]:
+    return {key for some in wishes.in_pieces(chunks) for key in _records(connection, lookup.of_chunks(some))}
 
 
 def _records(connection: Connection, where: ColumnElement[bool]) -> set[tuple[str, str]]:
