@@ -10,6 +10,8 @@ Rules that it keeps, whatever is lost, repeated, reordered or cut:
 5. `begin` and `end` may be repeated at any time. What is merged is answered with `merged` for ever.
 6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
 7. An answer `paused` means: not now. Nothing of the file goes out until the pause is over, and then a question first.
+8. What the receiver keeps nothing of is sent again twice at once, and then as after `paused`: one whose disk fails must
+   not have a file sent for ever, as fast as the link carries it.
 
 A new file is not asked about: begin, parts and end go out at once, so that a small file costs one round trip. A
 container (shared.container) says by itself what it is: where it fits into one part, this goes without begin and end.
@@ -44,6 +46,9 @@ PATIENCE_MAX_S = 60.0
 PAUSE_S = 15.0
 PAUSE_MAX_S = 300.0
 NO_REASON = "no reason was given"
+MOST_FRUITLESS = 2
+KEPT_NOTHING = "nothing of it was kept"
+_ANSWERED_BY = {"asking": "ask", "beginning": "begin", "ending": "end"}
 
 
 def part_bytes(configured: int, max_packet_bytes: int | None) -> int:
@@ -158,6 +163,8 @@ class Sender:
     reason: str = ""  # why it was refused, or is paused
     paused: bool = False  # the receiver said: not now
     contained: bool = False  # it is a container
+    reached_bytes: int = 0  # the most that was ever durable at the receiver
+    fruitless: int = 0  # how often it was sent since then
 
     @property
     def over(self) -> bool:
@@ -209,12 +216,14 @@ def _ack_came(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[Sende
             # Parts that were on their way each bring one of these: only the first begins the pause.
             if state.paused or state.phase == "new":
                 return state, []
-            due_s = now_s + pause_s(state.tries)
-            return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=ack.reason), []
+            fruitless = state.fruitless + (state.phase in ("sending", "ending"))
+            due_s = now_s + pause_s(max(state.tries, fruitless - 1))
+            paused = replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=ack.reason)
+            return replace(paused, fruitless=fruitless), []
         case "unknown":
             return _start_over(state, now_s)
         case "receiving":
-            return _received(_answered(state, now_s), ack), []
+            return _received(state if state.paused else _answered(state, now_s), ack, now_s), []
         case _:
             return state, []  # a word of a newer receiver
 
@@ -227,25 +236,52 @@ def _start_over(state: Sender, now_s: float) -> tuple[Sender, list[SenderAction]
     # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
     if state.phase == "beginning":
         return state, []
+    if state.paused:
+        return replace(state, acked=Ranges()), []
+    was_sent = state.phase in ("sending", "ending")
     # What was on its way keeps its place in the window until `begin` is answered: other files that the receiver
     # forgot at the same moment must not send more in that place before they hear of it.
     state = replace(_answered(state, now_s), phase="beginning", acked=Ranges())
+    if was_sent and (state := _in_vain(state, now_s)).paused:
+        return state, []
     return state, [SendBegin()] if state.online else []
 
 
-def _received(state: Sender, ack: Ack) -> Sender:
+def _in_vain(state: Sender, now_s: float) -> Sender:
+    """It was sent, and the receiver has no more of it than before."""
+    state = replace(state, fruitless=state.fruitless + 1)
+    if state.fruitless <= MOST_FRUITLESS:
+        return state
+    due_s = now_s + pause_s(state.fruitless - MOST_FRUITLESS - 1)
+    return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=KEPT_NOTHING)
+
+
+def _received(state: Sender, ack: Ack, now_s: float) -> Sender:
     there = Ranges.of(ack.ranges)
     if not there.within(state.size_bytes):
         return state  # nonsense: not about this file
-    acked = state.acked.union(there)
-    # The answer to a question comes after everything that was sent before the question: what it lacks is lost.
-    answered = {"asking": "ask", "beginning": "begin", "ending": "end"}.get(state.phase) == ack.answers != ""
-    if answered:
-        return replace(state, phase="sending", acked=acked, flying=())
-    flying = tuple(span for span in state.flying if not acked.covers(*span))
+    before, state = state.reached_bytes, _kept(state, state.acked.union(there))
+    if state.paused:
+        return state
+    if ack.answers and ack.answers == _ANSWERED_BY.get(state.phase):
+        return _lost_the_rest(state, ack, now_s, in_vain=state.reached_bytes == before)
+    flying = tuple(span for span in state.flying if not state.acked.covers(*span))
     if ack.answers == "gap" and state.phase == "sending":
         flying = _sent_after(state.flying, there)
-    return replace(state, acked=acked, flying=flying)
+    return replace(state, flying=flying)
+
+
+def _kept(state: Sender, acked: Ranges) -> Sender:
+    if acked.total <= state.reached_bytes:
+        return replace(state, acked=acked)
+    return replace(state, acked=acked, reached_bytes=acked.total, fruitless=0)
+
+
+def _lost_the_rest(state: Sender, ack: Ack, now_s: float, *, in_vain: bool) -> Sender:
+    """The answer to a question comes after everything that was sent before the question: what it lacks is lost."""
+    was_sent = ack.answers == "end" or (ack.answers == "ask" and bool(state.flying))
+    state = replace(state, phase="sending", flying=())
+    return _in_vain(state, now_s) if was_sent and in_vain else state
 
 
 def _sent_after(flying: tuple[Span, ...], there: Ranges) -> tuple[Span, ...]:

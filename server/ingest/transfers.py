@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from server.dataset.came import Came, FileCame, Merged, together
 from server.ingest import decode, limits
 from server.ingest.arrival import Arrival, TransferId
@@ -106,9 +108,14 @@ class Transfers:
     def begin(self) -> list[Reply]:
         """Before a settlement: what was begun since the last one and was merged long ago need not come again. Then take
         `partial` and `whole`; in the end call `finish`."""
-        new, self._new = list(self._new.values()), {}
+        new = list(self._new.values())
         queries = [(arrival.device, arrival.begin.record_id, arrival.begin.part) for arrival in new]
-        merged = self._find_parts(queries) if queries else []
+        try:
+            merged = self._find_parts(queries) if queries else []
+        except (OSError, SQLAlchemyError) as error:  # asked of the next batch; until then it is as if it were not there
+            logger.error("Whether files were merged before could not be looked up: %s", error)
+            return []
+        self._new = {}
         replies: list[Reply] = []
         for arrival, was_merged in zip(new, merged, strict=True):
             if was_merged:
@@ -335,7 +342,12 @@ class Transfers:
             match action:
                 case transfer.Write():
                     assert isinstance(event, transfer.PartCame)
-                    if not arrival.write(event.offset, payload):
+                    try:
+                        is_ours = arrival.write(event.offset, payload)
+                    except OSError as error:
+                        self._replies.failed(arrival.device, arrival.name, error)
+                        return self._replies.paused(*arrival.id, "the server could not write it")
+                    if not is_ours:
                         self._unsettled[arrival.id] = arrival  # the settlement finds whether it is gone
                         return []
                 case transfer.Verify():

@@ -64,7 +64,7 @@ def test_a_pause_is_begun_once_and_ends_in_a_question() -> None:
 def test_an_answer_begins_the_patience_anew() -> None:
     waiting = silent(sending(), until_s=16.0)
     assert waiting.tries == 2
-    state, actions = send_step(replace(waiting, paused=True), RECEIVING, 20.0)
+    state, actions = send_step(waiting, RECEIVING, 20.0)
     assert (state.tries, state.due_s, state.paused, actions) == (0, 20.0 + patience_s(0), False, [])
     assert state.acked == Ranges(((0, 100),))
 
