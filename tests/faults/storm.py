@@ -3,6 +3,9 @@
 Each device sits behind its own relay, on a disk of its own whose power can be cut; so does the server, and so does its
 PostgreSQL, where it has one. Faults come one after the other, drawn from a seed; whoever died is started again. Models
 are offered meanwhile, some of them bad.
+
+In the first quarter only links and devices fail: what is sent again is then what a cut costs. In the second everybody
+does, servers, broker and database, too. In the second half parts are falsified besides, and nothing is counted.
 """
 
 from __future__ import annotations
@@ -45,7 +48,10 @@ SERVER_STEPS = (
     *arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *share.CRASH_POINTS, *merge.STEPS, *line_log.STEPS,
 )  # fmt: skip
 FINISH_S = 240.0
-DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
+LINK_FAULTS = ("cut", "close", "hush", "slow", "delay_and_loss", "silent", "refuse")
+DEVICE_FAULTS = ("kill_device", "device_dies_at_a_step")
+DEVICE_DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full")
+DISK_FAULTS = (*DEVICE_DISK_FAULTS, "server_disk_full", "server_power_cut")
 LEASE_FAULTS = ("server_stays_away", "server_wakes_too_late")
 SERVER_FAULTS = (
     "kill_server", "server_dies_at_a_step", "freeze_server", "wrong_clock", *DISK_FAULTS[-2:], *LEASE_FAULTS,
@@ -86,6 +92,8 @@ class Resent:
     """broker | device"""
     after: str
     """The fault that was played before it was noticed."""
+    by_cut: bool
+    """Nothing but links and devices had failed by then. Else a server may have lost what it had not answered."""
 
 
 @dataclass(slots=True)
@@ -105,9 +113,9 @@ class Aftermath:
     skipped: str = ""
     """Why some kinds of faults could not be made here."""
 
-    @property
-    def most_resent_bytes(self) -> int:
-        return max((one.size_bytes for one in self.resent), default=0)
+    def most_resent_bytes(self, *, by_cut: bool) -> int:
+        """After one interruption."""
+        return max((one.size_bytes for one in self.resent if one.by_cut is by_cut), default=0)
 
     @property
     def clean(self) -> bool:
@@ -144,6 +152,8 @@ class _Storm:
         self._failing = False
         self._playing = ""
         self._marks: list[tuple[float, str]] = []
+        self._servers_fail_s = float("inf")
+        """Since when, monotonic."""
 
     def _disk(self, folder: Path, *, size_bytes: int = disk.DISK_BYTES) -> PowerDisk | None:
         return None if self.after.skipped else self._stack.enter_context(PowerDisk(folder, size_bytes=size_bytes))
@@ -219,8 +229,11 @@ class _Storm:
     # --- the storm ---
 
     def rage(self) -> None:
-        kinds = self._kinds()
+        kinds = self._kinds(servers_fail=False)
         for number in range(1, self._plan.faults + 1):
+            if number == self._plan.faults // 4 + 1:
+                kinds = self._kinds(servers_fail=True)
+                self._let_servers_fail()
             if number == self._plan.faults // 2 + 1:
                 self._measure_the_devices_word()
                 self._measured = False
@@ -260,6 +273,12 @@ class _Storm:
         self._tap.mark()
         self._marks.append((time.monotonic(), self._playing))
 
+    def _let_servers_fail(self) -> None:
+        self._playing = "the servers' turn"
+        self._mark()
+        self._listen_to_the_broker()
+        self._servers_fail_s = self._marks[-1][0]
+
     def _measure_the_devices_word(self) -> None:
         """What the devices themselves say they sent again, from one interruption to the next."""
         for seat in self._seats:
@@ -270,17 +289,18 @@ class _Storm:
                 if line.what == "sent again":
                     sums[bisect(cuts, line.more, key=lambda cut: float(cut[0]))] += int(line.name)
             for at, again in sums.items():
-                self.after.resent.append(
-                    Resent(again, seat.orders.name, "device", cuts[at - 1][1] if at else "nothing")
-                )
+                since_s, name = cuts[at - 1] if at else (0.0, "nothing")
+                by_cut = since_s < self._servers_fail_s
+                self.after.resent.append(Resent(again, seat.orders.name, "device", name, by_cut))
 
-    def _kinds(self) -> list[str]:
-        net = ["cut", "close", "hush", "slow", "delay_and_loss", "silent", "refuse"]
-        kills = ["kill_device", "device_dies_at_a_step", "kill_server", "server_dies_at_a_step", "kill_broker"]
-        other = ["freeze_server", "wrong_clock", "mischief", "mischief"]
+    def _kinds(self, *, servers_fail: bool) -> list[str]:
+        of_devices = [*LINK_FAULTS, *DEVICE_FAULTS, "mischief", "mischief"]
+        if not servers_fail:
+            return [*of_devices, *(DEVICE_DISK_FAULTS if not self.after.skipped else ())]
+        of_servers = ["kill_server", "server_dies_at_a_step", "kill_broker", "freeze_server", "wrong_clock"]
         of_leases = LEASE_FAULTS if self._plan.workers else ()
         of_disks = DISK_FAULTS if not self.after.skipped else ()
-        return [*net, *kills, *other, *of_leases, *of_disks, *self._of_database]
+        return [*of_devices, *of_servers, *of_leases, *of_disks, *self._of_database]
 
     def _look_after(self) -> None:
         """Start again who died, at once, as systemd does."""
@@ -296,9 +316,14 @@ class _Storm:
                 self._died("device", seat.actor)
                 self._look_at_model(seat)
                 seat.start()
+        self._listen_to_the_broker()
+
+    def _listen_to_the_broker(self) -> None:
+        """What it saw twice, up to the newest interruptions."""
         for device, again in self._tap.taken():
             if self._measured:
-                self.after.resent.append(Resent(again, device, "broker", self._playing))
+                by_cut = self._servers_fail_s == float("inf")
+                self.after.resent.append(Resent(again, device, "broker", self._playing, by_cut))
 
     @property
     def _workers(self) -> dict[int, Actor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.broker.child import find_mosquitto
-from tests.faults.soak import WINDOW_BYTES
+from tests.faults.soak import MAX_WINDOW_BYTES, WINDOW_BYTES
 from tests.faults.storm import Plan, storm
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed (apt install mosquitto)")
@@ -21,5 +21,6 @@ def test_after_a_storm_everything_is_merged_exactly_once_and_every_device_has_a_
     verdict = after.verdict
     assert after.clean, (verdict, after.bricked)
     assert (verdict.chunks, verdict.corrections, len(verdict.merged)) == (36, 6, 42)
-    assert after.most_resent_bytes <= WINDOW_BYTES
+    assert after.most_resent_bytes(by_cut=True) <= WINDOW_BYTES
+    assert after.most_resent_bytes(by_cut=False) <= MAX_WINDOW_BYTES
     assert after.activated > 0
