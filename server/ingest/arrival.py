@@ -14,7 +14,8 @@ from typing import Any
 from shared import atomic, container, file_lock, messages, strict
 from shared.errors import MessageError
 from shared.messages import CONTAINER, Begin
-from shared.transfer import Ranges, Receiver
+from shared.receiving import Receiver
+from shared.transfer import Ranges
 
 _MAX_BEGIN_BYTES = 16 * 1024
 MAX_RANGES_BYTES = 8 * 1024 * 1024  # of a .ranges: 256 MiB in pieces of 700 bytes; smaller pieces are refused

@@ -35,7 +35,8 @@ from shared import atomic, file_lock, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.messages import CONTAINER, Begin
-from shared.transfer import WINDOW_BYTES, Receiver
+from shared.receiving import Receiver
+from shared.transfer import WINDOW_BYTES
 
 CRASH_POINTS = ("arrivals:data_synced", "arrivals:ranges_written", "arrivals:dropped")
 SYNC_THREADS = 8  # eight fdatasync at once cost the journal one commit: 0.9 ms where one after another takes 5 ms

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from shared import container, messages, strict, topics
 from shared.errors import MessageError
 from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope, EraseRecord, HelpRecord, Record
-from shared.transfer import AskCame, EndCame, PartCame, ReceiverEvent
+from shared.receiving import AskCame, EndCame, PartCame, ReceiverEvent
 
 _KINDS: Mapping[str, type[Record]] = {
     "chunk": ChunkRecord, "correction": CorrectionRecord, messages.ERASE: EraseRecord, messages.HELP: HelpRecord,

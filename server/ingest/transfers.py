@@ -23,11 +23,12 @@ from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.settlement import Settlement
 from server.ingest.unpacking import WholeContainer, clear
-from shared import container, messages, transfer
+from shared import container, messages, receiving
 from shared.errors import MessageError
 from shared.messages import Ack, Begin, Part
+from shared.receiving import ReceiverEvent, receive_step
 from shared.topics import Reply
-from shared.transfer import WINDOW_BYTES, ReceiverEvent, receive_step
+from shared.transfer import WINDOW_BYTES
 
 CLEARING_EVERY_S = 3600.0
 MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
@@ -128,7 +129,7 @@ class Transfers:
         partial = [arrival for transfer_id, arrival in self._unsettled.items() if transfer_id not in self._complete]
         self._unsettled.clear()
         for arrival in partial:
-            arrival.state, _ = receive_step(arrival.state, transfer.SyncBegan())
+            arrival.state, _ = receive_step(arrival.state, receiving.SyncBegan())
         return partial
 
     def whole(self) -> list[Arrival]:
@@ -156,7 +157,7 @@ class Transfers:
         """Answer about a file that is not whole yet."""
         if error is not None:
             # It stays open: the next sync must be for these bytes, too.
-            arrival.state, _ = receive_step(arrival.state, transfer.SyncFailed())
+            arrival.state, _ = receive_step(arrival.state, receiving.SyncFailed())
             return self._failed(arrival, error)
         replies = self._answer(arrival)
         if arrival.state.written == arrival.state.durable:  # else what came meanwhile is synced by this descriptor
@@ -302,7 +303,7 @@ class Transfers:
             arrival = self._add(device, name, begin)
         if arrival.begin.part != begin.part:
             return self._replies.refused(device, name, "another file of this name is on its way")
-        return self._advance(arrival, transfer.BeginCame(), b"")
+        return self._advance(arrival, receiving.BeginCame(), b"")
 
     def _add(self, device: str, name: str, begin: Begin) -> Arrival:
         arrival = self._arrivals.add(device, name, begin)
@@ -340,8 +341,8 @@ class Transfers:
         state, actions = receive_step(arrival.state, event)
         for action in actions:
             match action:
-                case transfer.Write():
-                    assert isinstance(event, transfer.PartCame)
+                case receiving.Write():
+                    assert isinstance(event, receiving.PartCame)
                     try:
                         is_ours = arrival.write(event.offset, payload)
                     except OSError as error:
@@ -350,11 +351,11 @@ class Transfers:
                     if not is_ours:
                         self._unsettled[arrival.id] = arrival  # the settlement finds whether it is gone
                         return []
-                case transfer.Verify():
+                case receiving.Verify():
                     self._complete[arrival.id] = arrival
-                case transfer.Refuse(reason=reason):
+                case receiving.Refuse(reason=reason):
                     return self._refuse(arrival, reason)
-                case transfer.SendAck():
+                case receiving.SendAck():
                     raise AssertionError("only Synced is answered here")  # pragma: no cover
                 case _:
                     assert_never(action)
@@ -409,8 +410,8 @@ class Transfers:
     # --- a batch
 
     def _answer(self, arrival: Arrival) -> list[Reply]:
-        arrival.state, actions = receive_step(arrival.state, transfer.Synced())
-        acks = [action.ack for action in actions if isinstance(action, transfer.SendAck)]
+        arrival.state, actions = receive_step(arrival.state, receiving.Synced())
+        acks = [action.ack for action in actions if isinstance(action, receiving.SendAck)]
         return [self._replies.reply(*arrival.id, ack) for ack in acks]
 
     def _not_merged(self, arrival: Arrival) -> list[Reply]:

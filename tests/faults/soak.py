@@ -44,11 +44,12 @@ from server.broker.child import find_mosquitto
 from shared import atomic
 from tests import postgres, pulse
 from tests.faults import databases, long_walk, sweep
+from tests.faults.aftermath import Aftermath, Plan
 from tests.faults.fuzz import engine
 from tests.faults.long_walk import LongWalk
 from tests.faults.sentinel import SentinelTrials
 from tests.faults.stories import Outcome
-from tests.faults.storm import Aftermath, Plan, storm
+from tests.faults.storm import storm
 from tests.faults.sweep import Theatre
 from tests.paths import ROOT
 

@@ -17,7 +17,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from device.outbox import outbox
@@ -30,12 +30,13 @@ from server.releases.signing import Release
 from shared.clock import SystemClock
 from tests.faults import disk
 from tests.faults.actors import BAD_SUFFIX, LEASE_S, Fate
+from tests.faults.aftermath import Aftermath, Plan, Resent
 from tests.faults.cargo import Ledger
-from tests.faults.databases import POSTGRESQL, SQLITE
+from tests.faults.databases import POSTGRESQL
 from tests.faults.disk import PowerDisk
 from tests.faults.failing_database import FailingDatabase, failing_database
 from tests.faults.gremlin import Gremlin, Tap
-from tests.faults.judge import Party, Verdict, judge, model_trouble, open_home
+from tests.faults.judge import Party, judge, model_trouble, open_home
 from tests.faults.relay import Weather
 from tests.faults.stories import new_keys
 from tests.faults.world import Actor, DeviceSeat, World, stopped
@@ -60,67 +61,6 @@ OFFER_EVERY = 12  # faults
 BAD_EVERY = 3  # offers
 KEYS_EVERY = 4  # offers
 MODEL_FILES = {"decoder_model_merged.onnx": 150_000, "tokenizer.json": 4_000, "golden/000.jpg": 20_000}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How bad it gets."""
-
-    faults: int = 200
-    devices: int = 3
-    chunks: int = 180
-    """Per device; every eighth is corrected."""
-    pause_s: float = 1.0
-    """Between two chunks of a device: so that they go on through all of it."""
-    calm_s: float = 0.6
-    """Longest time between two faults."""
-    seed: int = 1
-    updates: bool = True
-    workers: bool = True
-    """Two processes that take in, each its share of the devices, instead of one server alone."""
-    database: str = SQLITE
-    """Of the server: tests.faults.databases.NAMES"""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Resent:
-    """Bytes of files that went twice because of one interruption."""
-
-    size_bytes: int
-    device: str
-    said_by: str
-    """broker | device"""
-    after: str
-    """The fault that was played before it was noticed."""
-    by_cut: bool
-    """Nothing but links and devices had failed by then. Else a server may have lost what it had not answered."""
-
-
-@dataclass(slots=True)
-class Aftermath:
-    """What the storm did, and what was left."""
-
-    plan: Plan
-    verdict: Verdict = field(default_factory=Verdict)
-    faults: Counter[str] = field(default_factory=Counter)
-    deaths: Counter[str] = field(default_factory=Counter)
-    resent: list[Resent] = field(default_factory=list)
-    """Per cut and device: as the broker saw it over all lives, and as the devices say."""
-    attempted: int = 0
-    activated: int = 0
-    rolled_back: int = 0
-    bricked: list[str] = field(default_factory=list)
-    skipped: str = ""
-    """Why some kinds of faults could not be made here."""
-
-    def most_resent_bytes(self, *, by_cut: bool) -> int:
-        """After one interruption."""
-        return max((one.size_bytes for one in self.resent if one.by_cut is by_cut), default=0)
-
-    @property
-    def clean(self) -> bool:
-        lost = self.verdict.lost | self.verdict.named_lost | self.verdict.refused
-        return self.verdict.clean and not lost and not self.bricked
 
 
 def storm(folder: Path, plan: Plan, *, reported: Callable[[str], None] = lambda text: None) -> Aftermath:

@@ -16,10 +16,10 @@ from server.database import store as db
 from server.database.store import open_store
 from server.dataset import part_paths
 from tests.faults import cargo, soak
+from tests.faults.aftermath import Aftermath, Plan
 from tests.faults.carrier import bring_all
 from tests.faults.judge import Party, Verdict, judge, model_trouble
 from tests.faults.stories import Outcome, Point
-from tests.faults.storm import Aftermath, Plan
 from tests.faults.sweep import spared
 from tests.shared.bundle.bundles import contents, make_bundle
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from server.broker.child import find_mosquitto
+from tests.faults.aftermath import Plan
 from tests.faults.soak import MAX_WINDOW_BYTES, WINDOW_BYTES
-from tests.faults.storm import Plan, storm
+from tests.faults.storm import storm
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed (apt install mosquitto)")
 

@@ -390,12 +390,12 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def test_a_full_disk_is_not_answered_and_costs_the_device_nothing(
+def test_a_part_that_a_full_disk_does_not_take_is_asked_for_later_and_costs_the_device_nothing(
     ingest: Ingest, full_disk: pytest.MonkeyPatch
 ) -> None:
     data = random.Random(6).randbytes(3000)
     _send(ingest, "begin", _begin(data))
-    assert _send(ingest, "0", data[:1000]) == []
+    assert _send(ingest, "0", data[:1000]) == [Ack("paused", reason="the server could not write it")]
     assert _acks(ingest.settle()) == [Ack("receiving", answers="begin")]
     full_disk.undo()
     assert ingest.counters["errors"] == 1

@@ -23,8 +23,8 @@ from server.ingest.limits import LimitsSettings
 from shared import messages
 from shared.credit import FRESH, MOST_GRANTED, UNIT_BYTES
 from shared.messages import Ack, Begin, CreditGrant, CreditWish, Part
+from shared.receiving import Receiver
 from shared.topics import Reply
-from shared.transfer import Receiver
 from tests.device.outbox.records import DEVICE, chunk
 from tests.link.depot import Depot
 from tests.link.parties import DEADLINE_S, MakeLink, Server, check, seal, seal_first, until

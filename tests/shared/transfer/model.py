@@ -8,19 +8,27 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from shared.messages import Ack
-from shared.transfer import (
-    AckCame,
+from shared.receiving import (
     AskCame,
     BeginCame,
     EndCame,
-    Offline,
-    Online,
     PartCame,
-    Ranges,
     Receiver,
     ReceiverEvent,
     Refuse,
     SendAck,
+    SyncBegan,
+    Synced,
+    SyncFailed,
+    Verify,
+    Write,
+    receive_step,
+)
+from shared.transfer import (
+    AckCame,
+    Offline,
+    Online,
+    Ranges,
     SendAsk,
     SendBegin,
     SendEnd,
@@ -29,12 +37,6 @@ from shared.transfer import (
     SenderEvent,
     SenderTick,
     SendPart,
-    SyncBegan,
-    Synced,
-    SyncFailed,
-    Verify,
-    Write,
-    receive_step,
     send_step,
 )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.errors import Permanent
 from shared.messages import Ack
+from shared.receiving import PartCame, Receiver, Refuse, Verify, receive_step
 from shared.transfer import (
     MAX_PART_BYTES,
     MAX_SPANS,
@@ -20,21 +21,16 @@ from shared.transfer import (
     AckCame,
     Offline,
     Online,
-    PartCame,
     Ranges,
-    Receiver,
     RecordSender,
-    Refuse,
     SendAsk,
     SendBegin,
     SendEnd,
     Sender,
     SenderTick,
     SendPart,
-    Verify,
     part_bytes,
     patience_s,
-    receive_step,
     send_record_step,
     send_step,
 )
@@ -257,7 +253,7 @@ def test_more_holes_than_an_answer_can_name_are_refused() -> None:
 
 
 def test_the_last_part_lets_the_end_verify_without_another_round() -> None:
-    from shared.transfer import EndCame
+    from shared.receiving import EndCame
 
     state, _ = receive_step(Receiver(10), PartCame(0, 10))
     assert receive_step(state, EndCame())[1] == [Verify()]

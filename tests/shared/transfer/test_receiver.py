@@ -6,17 +6,11 @@ import pytest
 
 from shared.errors import Permanent
 from shared.messages import Ack
-from shared.transfer import (
-    MAX_PART_BYTES,
-    MAX_SPANS,
-    MIN_PART_BYTES,
-    PACKET_OVERHEAD_BYTES,
-    PART_BYTES,
+from shared.receiving import (
     AskCame,
     BeginCame,
     EndCame,
     PartCame,
-    Ranges,
     Receiver,
     ReceiverEvent,
     Refuse,
@@ -26,8 +20,16 @@ from shared.transfer import (
     SyncFailed,
     Verify,
     Write,
-    part_bytes,
     receive_step,
+)
+from shared.transfer import (
+    MAX_PART_BYTES,
+    MAX_SPANS,
+    MIN_PART_BYTES,
+    PACKET_OVERHEAD_BYTES,
+    PART_BYTES,
+    Ranges,
+    part_bytes,
 )
 
 
