@@ -164,8 +164,10 @@ class Sender:
     reason: str = ""  # why it was refused, or is paused
     paused: bool = False  # the receiver said: not now
     contained: bool = False  # it is a container
-    reached_bytes: int = 0  # the most that was ever durable at the receiver
-    fruitless: int = 0  # how often it was sent since then
+    reached_bytes: int = 0  # the most that was durable at the receiver since it last had nothing
+    unproven: bool = False  # something was sent since then on this connection
+    fruitless: int = 0  # how often that had brought nothing more, when it was answered
+    forgotten: int = 0  # how often the receiver had nothing any more
 
     @property
     def over(self) -> bool:
@@ -188,7 +190,7 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
         case Online():
             return _went_online(state, event.part_bytes, now_s)
         case Offline():
-            return replace(state, online=False, flying=()), []
+            return replace(state, online=False, flying=(), unproven=False), []
         case AckCame():
             return _ack_came(state, event.ack, now_s)
         case SenderTick():
@@ -199,7 +201,10 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
 
 def _went_online(state: Sender, size: int, now_s: float) -> tuple[Sender, list[SenderAction]]:
     due_s = now_s + patience_s(0)
-    state = replace(state, online=True, part_bytes=size, flying=(), tries=0, due_s=due_s, paused=False)
+    state = replace(state, online=True, part_bytes=size, flying=(), tries=0, due_s=due_s, paused=False, unproven=False)
+    # The pause was cut short: the next one is not longer for it.
+    fruitless, forgotten = (min(times, MOST_FRUITLESS) for times in (state.fruitless, state.forgotten))
+    state = replace(state, fruitless=fruitless, forgotten=forgotten)
     if state.phase == "new":
         return state, []
     if state.phase == "beginning":
@@ -217,10 +222,7 @@ def _ack_came(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[Sende
             # Parts that were on their way each bring one of these: only the first begins the pause.
             if state.paused or state.phase == "new":
                 return state, []
-            fruitless = state.fruitless + (state.phase in ("sending", "ending"))
-            due_s = now_s + pause_s(max(state.tries, fruitless - 1))
-            paused = replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=ack.reason)
-            return replace(paused, fruitless=fruitless), []
+            return _paused(_in_vain(state) if state.unproven else state, now_s, ack.reason), []
         case "unknown":
             return _start_over(state, now_s)
         case "receiving":
@@ -237,35 +239,38 @@ def _start_over(state: Sender, now_s: float) -> tuple[Sender, list[SenderAction]
     # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
     if state.phase == "beginning":
         return state, []
+    had = state.unproven or bool(state.acked.spans)
+    state = replace(state, acked=Ranges(), reached_bytes=0, unproven=False, forgotten=state.forgotten + had)
     if state.paused:
-        return replace(state, acked=Ranges()), []
-    was_sent = state.phase in ("sending", "ending")
+        return state, []
+    if had and state.forgotten > MOST_FRUITLESS:
+        return _paused(state, now_s, KEPT_NOTHING), []
     # What was on its way keeps its place in the window until `begin` is answered: other files that the receiver
     # forgot at the same moment must not send more in that place before they hear of it.
-    state = replace(_answered(state, now_s), phase="beginning", acked=Ranges())
-    if was_sent and (state := _in_vain(state, now_s)).paused:
-        return state, []
+    state = replace(_answered(state, now_s), phase="beginning")
     return state, [SendBegin()] if state.online else []
 
 
-def _in_vain(state: Sender, now_s: float) -> Sender:
+def _in_vain(state: Sender) -> Sender:
     """It was sent, and the receiver has no more of it than before."""
-    state = replace(state, fruitless=state.fruitless + 1)
-    if state.fruitless <= MOST_FRUITLESS:
-        return state
-    due_s = now_s + pause_s(state.fruitless - MOST_FRUITLESS - 1)
-    return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=KEPT_NOTHING)
+    return replace(state, fruitless=state.fruitless + 1, unproven=False)
+
+
+def _paused(state: Sender, now_s: float, reason: str) -> Sender:
+    times = max(state.fruitless, state.forgotten) - MOST_FRUITLESS - 1
+    due_s = now_s + pause_s(max(state.tries, times, 0))
+    return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=reason)
 
 
 def _received(state: Sender, ack: Ack, now_s: float) -> Sender:
     there = Ranges.of(ack.ranges)
     if not there.within(state.size_bytes):
         return state  # nonsense: not about this file
-    before, state = state.reached_bytes, _kept(state, state.acked.union(there))
+    state = _kept(state, state.acked.union(there))
     if state.paused:
         return state
     if ack.answers and ack.answers == _ANSWERED_BY.get(state.phase):
-        return _lost_the_rest(state, ack, now_s, in_vain=state.reached_bytes == before)
+        return _lost_the_rest(state, now_s)
     flying = tuple(span for span in state.flying if not state.acked.covers(*span))
     if ack.answers == "gap" and state.phase == "sending":
         flying = _sent_after(state.flying, there)
@@ -275,14 +280,14 @@ def _received(state: Sender, ack: Ack, now_s: float) -> Sender:
 def _kept(state: Sender, acked: Ranges) -> Sender:
     if acked.total <= state.reached_bytes:
         return replace(state, acked=acked)
-    return replace(state, acked=acked, reached_bytes=acked.total, fruitless=0)
+    return replace(state, acked=acked, reached_bytes=acked.total, fruitless=0, unproven=False)
 
 
-def _lost_the_rest(state: Sender, ack: Ack, now_s: float, *, in_vain: bool) -> Sender:
+def _lost_the_rest(state: Sender, now_s: float) -> Sender:
     """The answer to a question comes after everything that was sent before the question: what it lacks is lost."""
-    was_sent = ack.answers == "end" or (ack.answers == "ask" and bool(state.flying))
-    state = replace(state, phase="sending", flying=())
-    return _in_vain(state, now_s) if was_sent and in_vain else state
+    if state.unproven and (state := _in_vain(state)).fruitless > MOST_FRUITLESS:
+        return _paused(state, now_s, KEPT_NOTHING)
+    return replace(state, phase="sending", flying=())
 
 
 def _sent_after(flying: tuple[Span, ...], there: Ranges) -> tuple[Span, ...]:
@@ -317,7 +322,8 @@ def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender,
     if state.phase == "new" and state.contained and size <= tick.alone_bytes:
         if tick.room_parts < 1 or tick.room_bytes < size or tick.credit < units_of(size):
             return state, []
-        sent = replace(state, phase="ending", flying=((0, size),), tries=0, due_s=now_s + patience_s(0))
+        due_s = now_s + patience_s(0)
+        sent = replace(state, phase="ending", flying=((0, size),), tries=0, due_s=due_s, unproven=True)
         return sent, [SendPart(0, size)]
     return _fill_with_parts(state, tick, now_s)
 
@@ -346,7 +352,7 @@ def _fill_with_parts(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sen
         return state, []
     phase: Phase = "ending" if isinstance(actions[-1], SendEnd) else "sending"
     due_s = now_s + patience_s(0)
-    return replace(state, phase=phase, flying=tuple(flying), tries=0, due_s=due_s), actions
+    return replace(state, phase=phase, flying=tuple(flying), tries=0, due_s=due_s, unproven=True), actions
 
 
 # --- sender of a record: one message, one answer ----------------------------------------------------------------------

@@ -80,6 +80,8 @@ class Uploads:
     """Bytes of files handed out and not yet acknowledged by the broker; told before each event."""
     purse: Purse = field(default_factory=Purse)
     """How much the server lets this device send."""
+    aside: tuple[Upload, ...] = ()
+    """Handed back while the server wanted them later: claimed again on this connection, they go on waiting."""
     containers: bool | None = None
     """Whether the server takes containers; None = it has not said anything yet."""
 
@@ -216,7 +218,7 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             state = replace(state, online=True, part_bytes=part_bytes, purse=state.purse.opened(now_s))
         case Offline():
             pace = replace(state.pace, since_s=None, acked_bytes=0)
-            return _advance_all(replace(state, online=False, pace=pace), event, now_s)
+            return _advance_all(replace(state, online=False, pace=pace, aside=()), event, now_s)
         case Claimed(items=items):
             state = _add(state, items)
         case Granted(grant=grant):
@@ -309,9 +311,12 @@ def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, 
 
 
 def _add(state: Uploads, items: Iterable[OutboxItem]) -> Uploads:
-    active = [*state.active, *(Upload(item, _machine(item)) for item in items)]
-    active.sort(key=lambda upload: upload.item.order)
-    return replace(state, active=tuple(active))
+    aside = {(one.item.name, one.item.size_bytes): one.machine for one in state.aside}
+    fresh = [Upload(item, aside.get((item.name, item.size_bytes)) or _machine(item)) for item in items]
+    names = {item.name for item in items}
+    active = sorted([*state.active, *fresh], key=lambda upload: upload.item.order)
+    left = tuple(one for one in state.aside if one.item.name not in names)
+    return replace(state, active=tuple(active), aside=left)
 
 
 def _give_way(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
@@ -320,7 +325,8 @@ def _give_way(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
     spare = state.spare
     if spare is None:
         return state, []
-    return replace(state, active=tuple(one for one in state.active if one is not spare)), [ItemReleased(spare.item)]
+    active = tuple(one for one in state.active if one is not spare)
+    return replace(state, active=active, aside=(*state.aside, spare)[-SMALL:]), [ItemReleased(spare.item)]
 
 
 def _machine(item: OutboxItem) -> Sender | RecordSender:

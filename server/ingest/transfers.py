@@ -59,6 +59,8 @@ class Transfers:
         self._answered_unknown: set[TransferId] = set()
         """In this batch, as the next."""
         self._answered_merged: set[TransferId] = set()
+        self._unwritten: set[TransferId] = set()
+        """Answered paused: the disk did not take a part of them."""
         self._forgotten: set[TransferId] = set()
         """Answered unknown, also in earlier batches, and not begun again."""
         self._merged: dict[TransferId, str] = {}
@@ -109,14 +111,13 @@ class Transfers:
     def begin(self) -> list[Reply]:
         """Before a settlement: what was begun since the last one and was merged long ago need not come again. Then take
         `partial` and `whole`; in the end call `finish`."""
-        new = list(self._new.values())
+        new, self._new = list(self._new.values()), {}
         queries = [(arrival.device, arrival.begin.record_id, arrival.begin.part) for arrival in new]
         try:
             merged = self._find_parts(queries) if queries else []
-        except (OSError, SQLAlchemyError) as error:  # asked of the next batch; until then it is as if it were not there
+        except (OSError, SQLAlchemyError) as error:  # then they come once more
             logger.error("Whether files were merged before could not be looked up: %s", error)
             return []
-        self._new = {}
         replies: list[Reply] = []
         for arrival, was_merged in zip(new, merged, strict=True):
             if was_merged:
@@ -275,6 +276,7 @@ class Transfers:
         self._free = None
         self._answered_unknown.clear()
         self._answered_merged.clear()
+        self._unwritten.clear()
         now_s, hours = self._clock.monotonic_s(), self._limits.abandoned_hours
         if now_s < self._next_clearing_s or not hours:
             return
@@ -343,9 +345,12 @@ class Transfers:
             match action:
                 case receiving.Write():
                     assert isinstance(event, receiving.PartCame)
+                    if arrival.id in self._unwritten:
+                        return []
                     try:
                         is_ours = arrival.write(event.offset, payload)
                     except OSError as error:
+                        self._unwritten.add(arrival.id)
                         self._replies.failed(arrival.device, arrival.name, error)
                         return self._replies.paused(*arrival.id, "the server could not write it")
                     if not is_ours:

@@ -12,6 +12,7 @@ from shared.messages import Ack
 from shared.transfer import (
     MOST_FRUITLESS,
     AckCame,
+    Offline,
     Online,
     SendAsk,
     SendBegin,
@@ -70,6 +71,26 @@ def cannot_write(action: SenderAction) -> list[Ack]:
     )
 
 
+def has_nothing_when_asked(action: SenderAction) -> list[Ack]:
+    if isinstance(action, SendAsk):
+        return [Ack("unknown")]
+    return [receiving("begin")] if isinstance(action, SendBegin) else []
+
+
+class AnswersSometimes:
+    """Of two questions one, by these words; of anything else nothing."""
+
+    def __init__(self, *words: list[Ack]) -> None:
+        self._words, self._asked = words, 0
+        self.__name__ = f"answers {words[0]} in turns"
+
+    def __call__(self, action: SenderAction) -> list[Ack]:
+        if not isinstance(action, SendAsk):
+            return []
+        self._asked += 1
+        return self._words[self._asked % len(self._words)]
+
+
 def talked(answers: Answers, *, seconds: float, state: Sender | None = None) -> tuple[Sender, int, int]:
     """(the sender, bytes that it sent, messages)"""
     now_s, sent, messages = 0.0, 0, 0
@@ -90,7 +111,17 @@ def talked(answers: Answers, *, seconds: float, state: Sender | None = None) -> 
 
 @pytest.mark.parametrize(
     "answers",
-    [keeps_nothing, forgets_it, forgets_it_in_the_end, has_the_first_half, cannot_merge_it, cannot_write],
+    [
+        keeps_nothing,
+        forgets_it,
+        forgets_it_in_the_end,
+        has_the_first_half,
+        cannot_merge_it,
+        cannot_write,
+        has_nothing_when_asked,
+        AnswersSometimes([], [receiving("ask")]),
+        AnswersSometimes([Ack("paused")], [receiving("ask")]),
+    ],
     ids=lambda answers: str(answers.__name__),
 )
 def test_in_an_hour_a_file_goes_a_few_times_and_not_without_end(answers: Answers) -> None:
@@ -113,6 +144,29 @@ def test_what_was_kept_at_last_ends_the_waiting() -> None:
     state, _ = send_step(state, AckCame(receiving("ask", (0, 1000))), 101.0)
     assert (state.fruitless, state.paused) == (0, False)
     assert send_step(state, SenderTick(), 101.0)[1], "and the rest goes at once"
+
+
+def test_a_link_that_breaks_again_and_again_does_not_make_the_pause_longer() -> None:
+    state = Sender(SIZE)
+    for _ in range(30):
+        state, _, _ = talked(keeps_nothing, seconds=2.0, state=state)
+        state, _ = send_step(state, Offline(), 2.0)
+    state, _, _ = talked(keeps_nothing, seconds=2.0, state=state)
+    assert state.paused
+    assert state.due_s <= 2.0 + pause_s(0)
+
+
+def test_a_large_file_that_was_forgotten_once_has_its_progress_counted_anew() -> None:
+    state, _ = send_step(Sender(SIZE), Online(), 0.0)
+    state, _ = send_step(state, SenderTick(), 0.0)
+    state, _ = send_step(state, AckCame(receiving("", (0, 500_000))), 1.0)
+    state, actions = send_step(state, AckCame(Ack("unknown")), 2.0)
+    assert actions == [SendBegin()]
+    state, _ = send_step(state, AckCame(receiving("begin")), 2.1)
+    for kept in range(0, 400_000, 1000):
+        state, _ = send_step(state, SenderTick(), 3.0)
+        state, _ = send_step(state, AckCame(receiving("end", (0, kept + 1000))), 3.0)
+        assert not state.paused, kept
 
 
 def test_what_came_before_the_pause_does_not_end_it() -> None:
