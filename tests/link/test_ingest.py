@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
@@ -401,6 +402,36 @@ def test_a_part_that_a_full_disk_does_not_take_is_asked_for_later_and_costs_the_
     assert ingest.counters["errors"] == 1
     _send(ingest, "0", data)
     assert _end(ingest)[-1].state == "merged"
+
+
+def test_of_a_full_disk_one_part_a_settlement_is_told(ingest: Ingest, full_disk: pytest.MonkeyPatch) -> None:
+    data = random.Random(6).randbytes(3000)
+    _send(ingest, "begin", _begin(data))
+    told = [ack.state for at in range(0, 3000, 1000) for ack in _send(ingest, str(at), data[at : at + 1000])]
+    assert told == ["paused"]
+    ingest.settle()
+    assert [ack.state for ack in _send(ingest, "0", data[:1000])] == ["paused"]
+    assert ingest.counters["errors"] == ingest.counters["paused"] == 2
+
+
+def test_where_nobody_knows_what_was_merged_before_a_file_comes_once_more(
+    ingest: Ingest, depot: Depot, memory_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = random.Random(7).randbytes(WINDOW_BYTES + 1)
+    assert _whole(ingest, data, size=100_000)[-1].state == "merged"
+    ingest.close()
+
+    def away(_self: Depot, _parts: object) -> list[bool]:
+        raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Depot, "find_parts", away)
+        again = Ingest(memory_path / "incoming", depot)
+        _send(again, "begin", _begin(data))
+        assert _acks(again.settle()) == [Ack("receiving", answers="begin")]
+    assert "the database is away" in caplog.text
+    assert _whole(again, data, size=100_000)[-1].state == "merged"
+    again.close()
 
 
 def test_a_failing_sync_is_not_acknowledged_and_is_tried_again(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
