@@ -9,7 +9,8 @@ Rules that it keeps, whatever is lost, repeated, reordered or cut:
 4. After a cut the sender asks what is there before it sends again: at most WINDOW_BYTES go twice per cut, since the
    broker still brings what it had acknowledged. Where it dies and forgets, at most the window does.
 5. `begin` and `end` may be repeated at any time. What is merged is answered with `merged` for ever.
-6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
+6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back, and an
+   answer to a question behind something that was sent in vain: a receiver may have been put back from a backup.
 7. An answer `paused` means: not now. Nothing of the file goes out until the pause is over, and then a question first.
 8. What the receiver keeps nothing of is sent again twice at once, and then as after `paused`: one whose disk fails must
    not have a file sent for ever, as fast as the link carries it.
@@ -174,6 +175,11 @@ class Sender:
         return self.phase in ("merged", "refused")
 
     @property
+    def is_in_vain(self) -> bool:
+        """Whether to send it once more would lead to nothing, as far as anybody can tell."""
+        return max(self.fruitless, self.forgotten) > MOST_FRUITLESS
+
+    @property
     def flying_bytes(self) -> int:
         return sum(end - start for start, end in self.flying)
 
@@ -243,7 +249,7 @@ def _start_over(state: Sender, now_s: float) -> tuple[Sender, list[SenderAction]
     state = replace(state, acked=Ranges(), reached_bytes=0, unproven=False, forgotten=state.forgotten + had)
     if state.paused:
         return state, []
-    if had and state.forgotten > MOST_FRUITLESS:
+    if had and state.is_in_vain:
         return _paused(state, now_s, KEPT_NOTHING), []
     # What was on its way keeps its place in the window until `begin` is answered: other files that the receiver
     # forgot at the same moment must not send more in that place before they hear of it.
@@ -270,7 +276,7 @@ def _received(state: Sender, ack: Ack, now_s: float) -> Sender:
     if state.paused:
         return state
     if ack.answers and ack.answers == _ANSWERED_BY.get(state.phase):
-        return _lost_the_rest(state, now_s)
+        return _lost_the_rest(state, there, now_s)
     flying = tuple(span for span in state.flying if not state.acked.covers(*span))
     if ack.answers == "gap" and state.phase == "sending":
         flying = _sent_after(state.flying, there)
@@ -283,10 +289,15 @@ def _kept(state: Sender, acked: Ranges) -> Sender:
     return replace(state, acked=acked, reached_bytes=acked.total, fruitless=0, unproven=False)
 
 
-def _lost_the_rest(state: Sender, now_s: float) -> Sender:
+def _lost_the_rest(state: Sender, there: Ranges, now_s: float) -> Sender:
     """The answer to a question comes after everything that was sent before the question: what it lacks is lost."""
-    if state.unproven and (state := _in_vain(state)).fruitless > MOST_FRUITLESS:
-        return _paused(state, now_s, KEPT_NOTHING)
+    if state.unproven:
+        state = _in_vain(state)
+        if state.acked.minus(there).total:
+            forgotten = state.forgotten + 1
+            state = replace(state, acked=there, reached_bytes=there.total, forgotten=forgotten)
+        if state.is_in_vain:
+            return _paused(state, now_s, KEPT_NOTHING)
     return replace(state, phase="sending", flying=())
 
 

@@ -345,17 +345,8 @@ class Transfers:
             match action:
                 case receiving.Write():
                     assert isinstance(event, receiving.PartCame)
-                    if arrival.id in self._unwritten:
-                        return []
-                    try:
-                        is_ours = arrival.write(event.offset, payload)
-                    except OSError as error:
-                        self._unwritten.add(arrival.id)
-                        self._replies.failed(arrival.device, arrival.name, error)
-                        return self._replies.paused(*arrival.id, "the server could not write it")
-                    if not is_ours:
-                        self._unsettled[arrival.id] = arrival  # the settlement finds whether it is gone
-                        return []
+                    if (why_not := self._write(arrival, event.offset, payload)) is not None:
+                        return why_not
                 case receiving.Verify():
                     self._complete[arrival.id] = arrival
                 case receiving.Refuse(reason=reason):
@@ -369,6 +360,20 @@ class Transfers:
         arrival.state = state
         if state.dirty:
             self._unsettled[arrival.id] = arrival
+        return []
+
+    def _write(self, arrival: Arrival, offset: int, payload: bytes) -> list[Reply] | None:
+        """None = it is written; else what to answer."""
+        if arrival.id in self._unwritten:
+            return []
+        try:
+            if arrival.write(offset, payload):
+                return None
+        except OSError as error:
+            self._unwritten.add(arrival.id)
+            self._replies.failed(arrival.device, arrival.name, error)
+            return self._replies.paused(*arrival.id, "the server could not write it")
+        self._unsettled[arrival.id] = arrival  # the settlement finds whether it is gone
         return []
 
     def _is_held(self, transfer_id: TransferId) -> bool:

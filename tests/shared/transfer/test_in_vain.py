@@ -14,6 +14,7 @@ from shared.transfer import (
     AckCame,
     Offline,
     Online,
+    Ranges,
     SendAsk,
     SendBegin,
     SendEnd,
@@ -91,6 +92,12 @@ class AnswersSometimes:
         return self._words[self._asked % len(self._words)]
 
 
+def loses_half_of_it_in_the_end(action: SenderAction) -> list[Ack]:
+    if isinstance(action, SendPart):
+        return [receiving("", (0, min(action.end, 650_000)))]
+    return [replace(one, ranges=((0, 100_000),)) for one in keeps_nothing(action)]
+
+
 def talked(answers: Answers, *, seconds: float, state: Sender | None = None) -> tuple[Sender, int, int]:
     """(the sender, bytes that it sent, messages)"""
     now_s, sent, messages = 0.0, 0, 0
@@ -119,6 +126,7 @@ def talked(answers: Answers, *, seconds: float, state: Sender | None = None) -> 
         cannot_merge_it,
         cannot_write,
         has_nothing_when_asked,
+        loses_half_of_it_in_the_end,
         AnswersSometimes([], [receiving("ask")]),
         AnswersSometimes([Ack("paused")], [receiving("ask")]),
     ],
@@ -167,6 +175,22 @@ def test_a_large_file_that_was_forgotten_once_has_its_progress_counted_anew() ->
         state, _ = send_step(state, SenderTick(), 3.0)
         state, _ = send_step(state, AckCame(receiving("end", (0, kept + 1000))), 3.0)
         assert not state.paused, kept
+
+
+def test_a_receiver_that_was_put_back_from_a_backup_is_sent_what_it_lost() -> None:
+    one = FileTransfer(random.Random(1).randbytes(8_000), part_bytes=500)
+    one.connect()
+    for _ in range(6):
+        one.wait(0.1)
+        one.deliver_up()
+        one.settle()
+        one.deliver_down()
+    assert one.receiver is not None
+    assert one.sender.acked.total >= 2_000
+    backup = Ranges(((0, 500),))
+    one.receiver = replace(one.receiver, written=backup, durable=backup)
+    one.finish(rounds=30)
+    assert one.merged == one.content
 
 
 def test_what_came_before_the_pause_does_not_end_it() -> None:
