@@ -228,11 +228,11 @@ def _ack_came(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[Sende
             # Parts that were on their way each bring one of these: only the first begins the pause.
             if state.paused or state.phase == "new":
                 return state, []
-            return _paused(_in_vain(state) if state.unproven else state, now_s, ack.reason), []
+            return _paused(_in_vain(state), now_s, ack.reason), []
         case "unknown":
             return _start_over(state, now_s)
         case "receiving":
-            return _received(state if state.paused else _answered(state, now_s), ack, now_s), []
+            return _received(state, ack, now_s), []
         case _:
             return state, []  # a word of a newer receiver
 
@@ -258,7 +258,9 @@ def _start_over(state: Sender, now_s: float) -> tuple[Sender, list[SenderAction]
 
 
 def _in_vain(state: Sender) -> Sender:
-    """It was sent, and the receiver has no more of it than before."""
+    """Where it was sent, the receiver has no more of it than before."""
+    if not state.unproven:
+        return state
     return replace(state, fruitless=state.fruitless + 1, unproven=False)
 
 
@@ -270,6 +272,7 @@ def _paused(state: Sender, now_s: float, reason: str) -> Sender:
 
 def _received(state: Sender, ack: Ack, now_s: float) -> Sender:
     there = Ranges.of(ack.ranges)
+    state = state if state.paused else _answered(state, now_s)
     if not there.within(state.size_bytes):
         return state  # nonsense: not about this file
     state = _kept(state, state.acked.union(there))
