@@ -125,6 +125,13 @@ def _run_command(argv: Sequence[str] | None) -> int:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
         return _complain("stopped; nothing is lost, run it again to go on.", INTERRUPTED)
+    except Exception as error:
+        from server.database import trouble
+
+        told = trouble.of(error)
+        if told is None:
+            raise
+        return _complain(told, FAILED)
 
 
 def _init(options: argparse.Namespace) -> int:
