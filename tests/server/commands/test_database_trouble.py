@@ -35,7 +35,7 @@ def server(home: Path, *words: str) -> tuple[int, str]:
 def test_a_disk_that_fills_up_in_the_middle_of_a_command_is_told(disk: SmallDisk) -> None:
     home, said = disk.path / "home", list[str]()
     assert server(home, "init")[0] == 0
-    for left in range(16_000, 64_000, 8_000):
+    for left in (24_000, 40_000, 48_000):
         disk.fill(leave_bytes=left)
         status, out = server(home, "accounts", "invite", "--role", "admin", "--no-qr")
         disk.empty()
