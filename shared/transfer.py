@@ -42,13 +42,12 @@ MAX_WINDOW_BYTES = 8 * 1024 * 1024  # to the server; shared.link_speed says how 
 MAX_PART_BYTES = 256 * 1024  # half a window: fewer than two parts in flight would idle the link
 PACKET_OVERHEAD_BYTES = 256  # MQTT header, longest topic of ours (151) and properties
 MIN_PART_BYTES = 256
-MAX_SPANS = 1024  # as JSON in one acknowledgement: about 25 KB of the 64 KiB a message may have
 PATIENCE_S = 5.0  # a full window takes 8 s at 64 kB/s, but acknowledgements of its first parts come before that
 PATIENCE_MAX_S = 60.0
 PAUSE_S = 15.0
 PAUSE_MAX_S = 300.0
 NO_REASON = "no reason was given"
-MOST_FRUITLESS = 2
+MOST_FRUITLESS = 2  # what a broker drops, or a kill takes along, is sent again at once; more often it is a fault
 KEPT_NOTHING = "nothing of it was kept"
 _ANSWERED_BY = {"asking": "ask", "beginning": "begin", "ending": "end"}
 
@@ -163,7 +162,7 @@ class Sender:
     tries: int = 0
     due_s: float = 0.0  # when the patience with the receiver, or the pause that it asked for, ends
     reason: str = ""  # why it was refused, or is paused
-    paused: bool = False  # the receiver said: not now
+    paused: bool = False  # the receiver said: not now; or it was sent in vain too often
     contained: bool = False  # it is a container
     reached_bytes: int = 0  # the most that was durable at the receiver since it last had nothing
     unproven: bool = False  # something was sent since then on this connection

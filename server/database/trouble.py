@@ -10,7 +10,6 @@ from server.database import full_disk
 from shared.errors import Transient, WaycueError
 
 _PRIMARY = 0xFF  # of SQLite's error codes: the rest says where
-_AGAIN = "run it again: what was begun goes on where it stopped."
 
 
 def of(error: BaseException) -> WaycueError | None:
@@ -19,11 +18,11 @@ def of(error: BaseException) -> WaycueError | None:
         return None
     if full_disk.is_said_by(error):
         return Transient(
-            "The database's disk is full. What was under way is not saved.", hint=f"Make room and {_AGAIN}"
+            "The database's disk is full. What was under way is not saved.", hint="Make room, run it again."
         )
     code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
     if code in (SQLITE_CORRUPT, SQLITE_NOTADB):
         return WaycueError(f"The database is damaged ({error.orig}).", hint="Mend it: waycue-server check --repair")
     if isinstance(error, OperationalError):
-        return Transient(f"The database did not answer ({error.orig}).", hint=f"See whether it is well, and {_AGAIN}")
+        return Transient(f"The database did not answer ({error.orig}).", hint="See whether it is well, run it again.")
     return None

@@ -60,7 +60,8 @@ class Transfers:
         """In this batch, as the next."""
         self._answered_merged: set[TransferId] = set()
         self._unwritten: set[TransferId] = set()
-        """Answered paused: the disk did not take a part of them."""
+        """Answered paused in this batch: the disk did not take a part of them. What came behind it is not answered, for
+        older devices would take that for the end of the pause."""
         self._forgotten: set[TransferId] = set()
         """Answered unknown, also in earlier batches, and not begun again."""
         self._merged: dict[TransferId, str] = {}
@@ -338,7 +339,7 @@ class Transfers:
                 self._evict(arrival, "too many unfinished files")
 
     def _advance(self, arrival: Arrival, event: ReceiverEvent, payload: bytes) -> list[Reply]:
-        if self._is_being_merged(arrival):
+        if self._is_being_merged(arrival) or arrival.id in self._unwritten:
             return []
         state, actions = receive_step(arrival.state, event)
         for action in actions:
@@ -364,8 +365,6 @@ class Transfers:
 
     def _write(self, arrival: Arrival, offset: int, payload: bytes) -> list[Reply] | None:
         """None = it is written; else what to answer."""
-        if arrival.id in self._unwritten:
-            return []
         try:
             if arrival.write(offset, payload):
                 return None

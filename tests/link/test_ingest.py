@@ -409,7 +409,10 @@ def test_of_a_full_disk_one_part_a_settlement_is_told(ingest: Ingest, full_disk:
     _send(ingest, "begin", _begin(data))
     told = [ack.state for at in range(0, 3000, 1000) for ack in _send(ingest, str(at), data[at : at + 1000])]
     assert told == ["paused"]
-    ingest.settle()
+    _send(ingest, "end")
+    assert [ack.answers for ack in _acks(ingest.settle())] == ["begin"], (
+        "an answer to `end` would end the pause of old ones"
+    )
     assert [ack.state for ack in _send(ingest, "0", data[:1000])] == ["paused"]
     assert ingest.counters["errors"] == ingest.counters["paused"] == 2
 

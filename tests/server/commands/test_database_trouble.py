@@ -43,7 +43,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_command_is_told(disk: SmallDisk
         assert status == int("is full" in out), out
         said += [out] if "What was under way is not saved." in out else []
     assert said, "of one of them the database was open already"
-    assert "Make room and run it again" in said[0]
+    assert "Make room, run it again." in said[0]
     assert server(home, "accounts", "invite", "--role", "admin", "--no-qr")[0] == 0
 
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from shared.errors import Permanent
 from shared.messages import Ack
-from shared.receiving import PartCame, Receiver, Refuse, Verify, receive_step
+from shared.receiving import MAX_SPANS, PartCame, Receiver, Refuse, Verify, receive_step
 from shared.transfer import (
     MAX_PART_BYTES,
-    MAX_SPANS,
     PART_BYTES,
     WINDOW_BYTES,
     WINDOW_PARTS,

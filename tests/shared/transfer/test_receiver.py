@@ -7,6 +7,7 @@ import pytest
 from shared.errors import Permanent
 from shared.messages import Ack
 from shared.receiving import (
+    MAX_SPANS,
     AskCame,
     BeginCame,
     EndCame,
@@ -22,15 +23,7 @@ from shared.receiving import (
     Write,
     receive_step,
 )
-from shared.transfer import (
-    MAX_PART_BYTES,
-    MAX_SPANS,
-    MIN_PART_BYTES,
-    PACKET_OVERHEAD_BYTES,
-    PART_BYTES,
-    Ranges,
-    part_bytes,
-)
+from shared.transfer import MAX_PART_BYTES, MIN_PART_BYTES, PACKET_OVERHEAD_BYTES, PART_BYTES, Ranges, part_bytes
 
 
 def after(state: Receiver, *events: ReceiverEvent) -> Receiver:
