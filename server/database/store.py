@@ -185,7 +185,6 @@ Index(
 )  # with the time, by which days are looked for
 Index("ix_samples_all", samples.c.priority, samples.c.captured_at.desc(), samples.c.sample_id)
 Index("ix_samples_walk", samples.c.walk_id, samples.c.captured_at)
-Index("ix_samples_model", samples.c.model, samples.c.captured_at)  # when a model guided last
 Index("ix_samples_captured", samples.c.captured_at, samples.c.state)
 for _whose in (samples.c.wearer, samples.c.device, samples.c.model):
     _name = f"ix_samples_{_whose.name}"

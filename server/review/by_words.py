@@ -7,13 +7,29 @@ letters, the text of each moment that is left is looked through too: as all were
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, case, exists, false, func, literal, select, true
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    Subquery,
+    case,
+    exists,
+    false,
+    func,
+    intersect,
+    literal,
+    select,
+    true,
+)
 
 from server.database import review_tables as tables
+from server.database.as_rows import numbers_as_rows
 from server.database.words import holds
 from server.dataset import search_index
 from server.dataset.sample_row import State
@@ -23,6 +39,8 @@ MOST_WORDS = 8
 """Of a search."""
 MOST_TERMS = 64
 """That a word may stand in: a part like "e" is in most, and each costs a look for each moment."""
+MERGED = 10
+"""Up to so many times as long a list is merged: a step in it takes a tenth of a look for a moment in it."""
 _SOUGHT, _POSTINGS, _TERMS = tables.sought.c, tables.search_postings.c, tables.search_terms.c
 
 
@@ -51,6 +69,8 @@ class RarestTerms:
 
     ids: tuple[int, ...]
     is_few: bool
+    beside: tuple[tuple[int, ...], ...] = ()
+    """Those of other conditions that not many times as many moments have: their lists are merged with its own."""
 
 
 def look_up(connection: Connection, *, words: str, thing: str, flag: str) -> SoughtTerms:
@@ -116,15 +136,35 @@ def rarest(connection: Connection, sought: SoughtTerms, state: State, *, most: i
     sizes = {ids: _size(connection, ids, state, most=most) for ids in sought.terms}
     if not sizes:
         return None
-    found = min(sizes, key=sizes.__getitem__)
-    return RarestTerms(found, sizes[found][0] <= most)
+    found = min(sizes, key=lambda ids: (sizes[ids][0], -sizes[ids][1]))
+    count, span = sizes.pop(found)
+    if count <= most or connection.dialect.name != "sqlite":  # PostgreSQL sees for itself what is better merged
+        return RarestTerms(found, is_few=count <= most)
+    return RarestTerms(
+        found, is_few=False, beside=tuple(ids for ids, (_, own) in sizes.items() if span <= MERGED * own)
+    )
 
 
 def moments(sought: SoughtTerms, first: RarestTerms, state: State) -> Select[Any]:
     """The ids of the moments in this state of which it holds, those of the rarest terms looked at. Pure."""
-    named, has = _first(sought, first, state)
-    rows = named.join(tables.sought, named.c.moment == _SOUGHT.number)
+    some, has = _first(sought, first, state)
+    rows = some.join(tables.sought, some.c.moment == _SOUGHT.number)
     return select(_SOUGHT.sample_id).select_from(rows).where(*has, *_holds(sought))
+
+
+def numbers(
+    connection: Connection, sought: SoughtTerms, first: RarestTerms, state: State, *, most: int
+) -> Sequence[int]:
+    """So many of them, as `sought` numbers them: the index alone is read, where it says all."""
+    some, has = _first(sought, first, state)
+    rows = some.join(tables.sought, some.c.moment == _SOUGHT.number) if sought.texts else some
+    query = select(some.c.moment).select_from(rows).where(*has, *_holds(sought)).limit(most)
+    return connection.execute(query).scalars().all()
+
+
+def named(connection: Connection, numbers: Sequence[int]) -> Select[Any]:
+    """Their ids."""
+    return select(_SOUGHT.sample_id).where(_SOUGHT.number.in_(numbers_as_rows(connection, numbers)))
 
 
 def counting(
@@ -143,10 +183,21 @@ def counting(
 
 
 def _first(sought: SoughtTerms, first: RarestTerms, state: State) -> tuple[Subquery, list[ColumnElement[bool]]]:
-    """The moments of the rarest terms, and that they have the others."""
-    named = _named(first.ids, state).subquery()
-    others = SoughtTerms(tuple(ids for ids in sought.terms if ids != first.ids))
-    return named, _has(others, state, named.c.moment)
+    """The moments of the rarest terms and of those beside, and that they have the others."""
+    some = _merged((first.ids, *first.beside), state).subquery()
+    others = SoughtTerms(tuple(ids for ids in sought.terms if ids not in (first.ids, *first.beside)))
+    return some, _has(others, state, some.c.moment)
+
+
+def _merged(all_of: Sequence[tuple[int, ...]], state: State) -> Select[Any] | CompoundSelect[Any]:
+    """Numbers of the moments in a state that have one term of each. SQLite goes once through their lists where they
+    have an order, and drops the order of a subquery that has no limit."""
+    if len(all_of) == 1:
+        return _named(all_of[0], state)
+    lists = [
+        select(_POSTINGS.moment).where(_POSTINGS.term.in_(ids), _POSTINGS.state == STATES[state]) for ids in all_of
+    ]
+    return intersect(*lists).order_by(_POSTINGS.moment.name).limit(sys.maxsize)
 
 
 def _named(ids: Sequence[int], state: State) -> Select[Any]:
@@ -161,7 +212,7 @@ def _number_of(state: State | Literal["all"]) -> ColumnElement[int]:
 
 
 def _size(connection: Connection, ids: Sequence[int], state: State, *, most: int) -> tuple[int, int]:
-    """(postings of these, counted to `most` and one more; less the number of the last moment among them)"""
+    """(postings of these, counted to `most` and one more; the number of the last moment among them)"""
     some = _named(ids, state).limit(most + 1).subquery()
     count, last = connection.execute(select(func.count(), func.max(some.c.moment))).one()
-    return count, -(last or 0)
+    return count, last or 0

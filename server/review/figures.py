@@ -7,17 +7,19 @@ What needs pictures or rows (light, error patterns with examples) is not here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, true
 
 from server.database import store as db
+from server.database.as_rows import as_rows
 from server.database.store import Store
 from server.dataset import judged, rollups
 from server.dataset.judged import BETWEEN
 from server.dataset.rollups import Tally
+from server.dataset.sample_row import State
 from server.review import order, stats
 from server.review.breakdown import UNKNOWN, Contributor
 from server.review.stats import Group, ReviewedShare, Summary, WalkCounts, WordingConfusion
@@ -91,14 +93,32 @@ def by_object(connection: Connection) -> tuple[Group, ...]:
 def by_model(connection: Connection) -> tuple[Group, ...]:
     """The model of the newest moment first, then by name."""
     tallies = rollups.tallies(connection, "model")
-    found = [(_newest(connection, name), _group(name, tally)) for name, tally in tallies.items() if tally.judged]
-    return tuple(group for _, group in sorted(found, key=lambda pair: (-pair[0], pair[1].name)))
+    found = [_group(name, tally) for name, tally in tallies.items() if tally.judged]
+    newest = _newest(connection, [group.name for group in found])
+    return tuple(sorted(found, key=lambda group: (-newest.get(group.name, 0.0), group.name)))
 
 
-def _newest(connection: Connection, model: str) -> float:
-    """When its newest moment was: one step into an index."""
-    table = db.samples
-    return float(connection.execute(select(func.max(table.c.captured_at)).where(table.c.model == model)).scalar() or 0)
+def _newest(connection: Connection, models: Sequence[str]) -> dict[str, float]:
+    """Model → when its newest moment was. Its list is in the order of states and priorities, and then of time: each of
+    these has its newest first, and they are leaped over as in `server.database.distinct`."""
+    own = db.samples.c
+    names, states = as_rows(connection, models).subquery(), as_rows(connection, get_args(State)).subquery()
+
+    def first(model: Any, state: Any, *beyond: ColumnElement[bool]) -> ScalarSelect[Any]:
+        return select(func.min(own.priority)).where(own.model == model, own.state == state, *beyond).scalar_subquery()
+
+    model, state = names.c.value.label("model"), states.c.value.label("state")
+    start = select(model, state, first(names.c.value, states.c.value).label("priority"))
+    start = start.select_from(names.join(states, true()))
+    leap = start.cte("leap", recursive=True)
+    at = leap.c
+    later = first(at.model, at.state, own.priority > at.priority)
+    leap = leap.union_all(select(at.model, at.state, later).where(at.priority.is_not(None)))
+    at = leap.c
+    of_place = own.model == at.model, own.state == at.state, own.priority == at.priority
+    newest = select(func.max(own.captured_at)).where(*of_place).scalar_subquery()
+    query = select(at.model, func.max(newest)).where(at.priority.is_not(None)).group_by(at.model)
+    return {name: float(when) for name, when in connection.execute(query)}
 
 
 def groups(store: Store) -> dict[str, tuple[Group, ...]]:

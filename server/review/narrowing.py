@@ -34,7 +34,7 @@ from server.review.skipping import SkippedBy
 
 SORTED = 5_000
 """Moments that are sorted, of a walk, of days, and of what people marked: they may stand anywhere in the list."""
-SORTED_BY_WORDS = 2_000
+SORTED_BY_WORDS = 3_500
 """The same of those with some words: of more, a page is found sooner in the list."""
 MOST_MERGED = 60
 """Wearers of whom each has a list of their own read."""
@@ -55,68 +55,93 @@ class SearchNarrowed:
     """The moments, where there are few."""
 
 
-@dataclass(frozen=True, slots=True)
 class LookedUp:
-    """What is looked up once for all parts of a search."""
+    """A filter, and what is looked up for it: once for all parts of its list, and for its numbers."""
 
-    connection: Connection
-    words: SoughtTerms
-    few: FewIn
+    def __init__(self, connection: Connection, wanted: MomentFilter) -> None:
+        self.connection = connection
+        self.wanted = wanted
+        self.words = by_words.look_up(connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag)
+        self.few_by_people = cache(partial(_few_by_people, connection, wanted))
+        self.few = cache(partial(_few, connection, wanted, self.few_by_people))
+        self.alike = cache(partial(_alike, connection, wanted))
+        self.of_wearers = cache(partial(by_words.of_wearers, connection, self.words))
+        self.rarest = cache(partial(by_words.rarest, connection, most=SORTED_BY_WORDS))
+        self.numbers = cache(partial(by_words.numbers, connection, most=SORTED_BY_WORDS + 1))
 
 
-def in_order(
-    connection: Connection, wanted: MomentFilter, *also: ColumnElement[bool], limit: int, offset: int = 0
-) -> Select[Any]:
-    """So many ids of moments of a filter, in the order of its list. also: what must hold of `samples`, too"""
+def in_order(looked: LookedUp, *also: ColumnElement[bool], limit: int, offset: int = 0) -> Select[Any]:
+    """So many ids of the moments, in the order of their list. also: what must hold of `samples`, too"""
+    wanted = looked.wanted
     if wanted.like:
-        known = SearchNarrowed(_words(connection, wanted), _alike(connection, wanted))
-        lists = [order.one_list(wanted.state, [*_conditions(wanted, known), *also], by="few")]
+        lists = [_list_alike(looked, wanted, also)]
     else:
-        looked = LookedUp(connection, _words(connection, wanted), cache(partial(_few, connection, wanted)))
         lists = [_list(looked, *part, wanted.state, also) for part in _parts(looked, wanted)]
     return order.merged(lists, wanted.state, limit=limit, offset=offset)
 
 
-def skipped(
-    connection: Connection,
-    wanted: MomentFilter,
-    skips: SkippedBy,
-    *also: ColumnElement[bool],
-    limit: int,
-    offset: int = 0,
-) -> Select[Any]:
+def skipped(looked: LookedUp, skips: SkippedBy, *also: ColumnElement[bool], limit: int, offset: int = 0) -> Select[Any]:
     """The same of those that somebody skipped lately, the longest skipped first."""
-    alike = [_S.sample_id.in_(_alike(connection, wanted))] if wanted.like else []
-    known = SearchNarrowed(_words(connection, wanted), skips.ids())
+    wanted = looked.wanted
+    alike = [_S.sample_id.in_(looked.alike())] if wanted.like else []
+    known = SearchNarrowed(looked.words, skips.ids())
     place = skips.at(), *order.place_of(wanted.state)
     query = select(_S.sample_id).where(*_conditions(wanted, known), *alike, *also).order_by(*place)
     return query.limit(limit).offset(offset)
 
 
-def counting(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any]:
-    """A row for each moment of a filter that stands in a state, to be counted. By indexes alone, where they say all.
-    Not for what looks alike (`counts_alike`)."""
+def number(looked: LookedUp, state: State, most: int | None) -> int:
+    """How many of the moments stand in a state, counted to `most`; None = all. Not for what looks alike
+    (`counts_alike`)."""
+    found = _found_for_the_list(looked, state)
+    if found is not None and (len(found) <= SORTED_BY_WORDS or (most is not None and most <= len(found))):
+        return len(found) if most is None else min(len(found), most)
+    query = counting(looked, state).limit(most)
+    return int(looked.connection.execute(select(func.count()).select_from(query.subquery())).scalar_one())
+
+
+def counting(looked: LookedUp, state: State) -> Select[Any]:
+    """A row for each of the moments that stands in a state, to be counted. By indexes alone, where they say all."""
+    wanted = looked.wanted
+    if (sought := _all_that_is_meant(looked)) is not None:
+        return by_words.counting(sought, looked.rarest(sought, state), state, _seen_beside(wanted))
     of_state = replace(wanted, state=state)
-    words = _words(connection, wanted)
-    sought = by_words.of_wearers(connection, words, _whose(wanted))
-    if sought and of_state == MomentFilter(state=state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX}):
-        rarest = by_words.rarest(connection, sought, state, most=SORTED_BY_WORDS)
-        seen = [] if _whose(replace(wanted, wearer="")) is not None else _seen(wanted, tables.sought)
-        return by_words.counting(sought, rarest, state, seen)
-    looked = LookedUp(connection, words, lambda _: _few_by_people(connection, wanted))
-    narrowed = _narrowed(looked, of_state, state)
+    narrowed = _narrowed(looked, of_state, state, lambda _: looked.few_by_people())
     conditions = _conditions(of_state, narrowed)
     if narrowed.ids is None and _days(wanted) and not _is_of_own_list(wanted):
         conditions = [*_conditions(replace(wanted, state="all"), narrowed), *_in_state(of_state)]
     return select(true()).select_from(db.samples).where(*conditions)
 
 
-def counts_alike(connection: Connection, wanted: MomentFilter) -> dict[str, int]:
+def counts_alike(looked: LookedUp) -> dict[str, int]:
     """State → how many of those that look alike are meant, of states that any of them stands in: few, and looked for at
     once."""
-    ids = in_order(connection, replace(wanted, state="all"), limit=near.MOST_ALIKE + 1)
-    query = select(_S.state, func.count()).where(_S.sample_id.in_(ids)).group_by(_S.state)
-    return dict(connection.execute(query).all())
+    found = _list_alike(looked, replace(looked.wanted, state="all"), ()).subquery().c
+    query = select(_S.state, func.count()).where(_S.sample_id.in_(select(found.sample_id))).group_by(_S.state)
+    return dict(looked.connection.execute(query).all())
+
+
+def _found_for_the_list(looked: LookedUp, state: State) -> Sequence[int] | None:
+    """`LookedUp.numbers` of all that is meant, where a page of the list asks for them, too."""
+    sought, whose = _all_that_is_meant(looked), _whose(looked.wanted)
+    if sought is None or state != looked.wanted.state or _seen_beside(looked.wanted) or len(whose or ()) > 1:
+        return None
+    rarest = looked.rarest(sought, state)
+    if rarest is None or rarest.is_few or not sought.is_joint:
+        return None
+    return looked.numbers(sought, rarest, state)
+
+
+def _all_that_is_meant(looked: LookedUp) -> SoughtTerms | None:
+    """What must hold of a moment, where the index of words or its narrow rows say all of it."""
+    wanted, sought = looked.wanted, looked.of_wearers(_whose(looked.wanted))
+    said = MomentFilter(state=wanted.state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX})
+    return sought if sought and wanted == said else None
+
+
+def _seen_beside(wanted: MomentFilter) -> list[ColumnElement[bool]]:
+    """What must hold of narrow rows beside what the index says, so that the person who asks may see them. Pure."""
+    return [] if _whose(replace(wanted, wearer="")) is not None else _seen(wanted, tables.sought)
 
 
 def _parts(looked: LookedUp, wanted: MomentFilter) -> Iterator[tuple[MomentFilter, State]]:
@@ -139,27 +164,31 @@ def _list(
     looked: LookedUp, part: MomentFilter, state: State, listed: Listed, also: Sequence[ColumnElement[bool]]
 ) -> Select[Any]:
     """A part of a list."""
-    narrowed = _narrowed(looked, part, state)
+    narrowed = _narrowed(looked, part, state, looked.few)
     conditions = [*_conditions(part, narrowed), *also]
     by: HowListed = "own" if _is_of_own_list(part) else "all"
     return order.one_list(listed, conditions, by=by if narrowed.ids is None else "few")
+
+
+def _list_alike(looked: LookedUp, wanted: MomentFilter, also: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    known = SearchNarrowed(looked.words, looked.alike())
+    return order.one_list(wanted.state, [*_conditions(wanted, known), *also], by="few")
 
 
 def _is_of_own_list(wanted: MomentFilter) -> bool:
     return any((wanted.wearer, wanted.device, wanted.model))
 
 
-def _narrowed(looked: LookedUp, wanted: MomentFilter, state: State) -> SearchNarrowed:
+def _narrowed(looked: LookedUp, wanted: MomentFilter, state: State, few: FewIn) -> SearchNarrowed:
     """Look for what there is little of. wanted: moments in this state"""
     sought, rarest = _sought(looked, wanted, state)
-    if (narrowed := _to_few(sought, rarest, state, looked.few)) is not None:
+    if (narrowed := _to_few(sought, rarest, state, few)) is not None:
         return narrowed
     if rarest is None or not sought.is_joint:
         return SearchNarrowed(sought)
-    found = by_words.moments(sought, rarest, state).limit(SORTED_BY_WORDS + 1)
-    own = list(looked.connection.execute(found).scalars())
-    if len(own) <= SORTED_BY_WORDS:
-        return SearchNarrowed(ids=as_rows(looked.connection, own))
+    numbers = looked.numbers(sought, rarest, state)
+    if len(numbers) <= SORTED_BY_WORDS:
+        return SearchNarrowed(ids=by_words.named(looked.connection, numbers))
     return SearchNarrowed(looked.words)  # a list says whose they are
 
 
@@ -171,18 +200,15 @@ def _to_few(sought: SoughtTerms, rarest: RarestTerms | None, state: State, few: 
 
 
 def _sought(looked: LookedUp, wanted: MomentFilter, state: State) -> tuple[SoughtTerms, RarestTerms | None]:
-    sought = by_words.of_wearers(looked.connection, looked.words, _whose(wanted))
-    return sought, by_words.rarest(looked.connection, sought, state, most=SORTED_BY_WORDS)
+    sought = looked.of_wearers(_whose(wanted))
+    return sought, looked.rarest(sought, state)
 
 
-def _words(connection: Connection, wanted: MomentFilter) -> SoughtTerms:
-    """What its words, thing and flag mean to the index."""
-    return by_words.look_up(connection, words=wanted.words, thing=wanted.thing, flag=wanted.flag)
-
-
-def _few(connection: Connection, wanted: MomentFilter, state: State) -> Select[Any] | None:
+def _few(
+    connection: Connection, wanted: MomentFilter, by_people: Callable[[], Select[Any] | None], state: State
+) -> Select[Any] | None:
     """Ids of the moments, in this state, of what has few of them: whosever they are."""
-    ids = _few_by_people(connection, wanted)
+    ids = by_people()
     return _few_of_days(connection, wanted, state) if ids is None else ids
 
 

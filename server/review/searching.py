@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, select, true
@@ -29,6 +30,53 @@ COUNTED = 1_000
 """Moments of a state that a page counts; where there are more, it says so."""
 
 
+class Search:
+    """A filter on a connection: its numbers and a page of it cost what they look up once."""
+
+    def __init__(self, connection: Connection, wanted: MomentFilter) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self._is_whole = _is_whole(wanted)
+        self._looked = cache(partial(narrowing.LookedUp, connection, wanted))
+
+    def find(self, *, person: str = "", now_s: float = 0.0, limit: int = 50, offset: int = 0) -> list[SampleRow]:
+        """As of `find`."""
+        skips = SkippedBy(person, now_s)
+        if self._wanted.state not in ("reviewed", "rejected") and skips.are_any(self._connection):
+            ids = self._skipped_last(skips, limit=limit, offset=offset)
+        elif self._is_whole:
+            return order.page(self._connection, self._wanted.state, limit=limit, offset=offset)
+        else:
+            ids = self._ids(narrowing.in_order(self._looked(), limit=limit, offset=offset))
+        return order.rows(self._connection, ids)
+
+    def counts(self, most: int | None = None) -> dict[str, int]:
+        """As of `counts`."""
+        limit = None if most is None else most + 1
+        if self._is_whole:
+            known: Mapping[str, int] = order.counts(self._connection)
+        elif self._wanted.like:
+            known = narrowing.counts_alike(self._looked())
+        else:
+            return {one: narrowing.number(self._looked(), one, limit) for one in get_args(State)}
+        return {one: min(known.get(one, 0), sys.maxsize if limit is None else limit) for one in get_args(State)}
+
+    def _skipped_last(self, skips: SkippedBy, *, limit: int, offset: int) -> list[str]:
+        fresh = not_(skips.about_it())
+        ids = self._ids(narrowing.in_order(self._looked(), fresh, limit=limit, offset=offset))
+        if len(ids) == limit:
+            return ids
+        before = offset + len(ids)
+        if offset and not ids:
+            earlier = narrowing.in_order(self._looked(), fresh, limit=offset).subquery()
+            before = int(self._connection.execute(select(func.count()).select_from(earlier)).scalar_one())
+        left = {"limit": limit - len(ids), "offset": max(offset - before, 0)}
+        return [*ids, *self._ids(narrowing.skipped(self._looked(), skips, **left))]
+
+    def _ids(self, query: Select[Any]) -> list[str]:
+        return list(self._connection.execute(query).scalars())
+
+
 def find(
     store: Store, wanted: MomentFilter, *, person: str = "", now_s: float = 0.0, limit: int = 50, offset: int = 0
 ) -> list[SampleRow]:
@@ -36,31 +84,8 @@ def find(
 
     person: who asks, "" = their skips do not matter, nor does the time
     """
-    skips = SkippedBy(person, now_s)
     with store.reading() as connection:
-        if wanted.state not in ("reviewed", "rejected") and skips.are_any(connection):
-            ids = _skipped_last(connection, wanted, skips, limit=limit, offset=offset)
-        elif _is_whole(wanted):
-            return order.page(connection, wanted.state, limit=limit, offset=offset)
-        else:
-            query = narrowing.in_order(connection, wanted, limit=limit, offset=offset)
-            ids = list(connection.execute(query).scalars())
-        return order.rows(connection, ids)
-
-
-def _skipped_last(
-    connection: Connection, wanted: MomentFilter, skips: SkippedBy, *, limit: int, offset: int
-) -> list[str]:
-    fresh = not_(skips.about_it())
-    query = narrowing.in_order(connection, wanted, fresh, limit=limit, offset=offset)
-    ids = list(connection.execute(query).scalars())
-    if len(ids) == limit:
-        return ids
-    before = offset + len(ids)
-    if offset and not ids:
-        before = _number(connection, narrowing.in_order(connection, wanted, fresh, limit=offset))
-    left = {"limit": limit - len(ids), "offset": max(offset - before, 0)}
-    return [*ids, *connection.execute(narrowing.skipped(connection, wanted, skips, **left)).scalars()]
+        return Search(connection, wanted).find(person=person, now_s=now_s, limit=limit, offset=offset)
 
 
 def count(store: Store, wanted: MomentFilter) -> int:
@@ -72,22 +97,8 @@ def count(store: Store, wanted: MomentFilter) -> int:
 def counts(store: Store, wanted: MomentFilter, most: int | None = None) -> dict[str, int]:
     """State → how many moments of the filter stand in it, its own state or each. most: count no further, `most` + 1 =
     more than `most`"""
-    limit = None if most is None else most + 1
     with store.reading() as connection:
-        if _is_whole(wanted):
-            known: Mapping[str, int] = order.counts(connection)
-        elif wanted.like:
-            known = narrowing.counts_alike(connection, wanted)
-        else:
-            known = {
-                one: _number(connection, narrowing.counting(connection, wanted, one).limit(limit))
-                for one in get_args(State)
-            }
-    return {one: min(known.get(one, 0), sys.maxsize if limit is None else limit) for one in get_args(State)}
-
-
-def _number(connection: Connection, query: Select[Any]) -> int:
-    return int(connection.execute(select(func.count()).select_from(query.subquery())).scalar_one())
+        return Search(connection, wanted).counts(most)
 
 
 def _is_whole(wanted: MomentFilter) -> bool:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.consent.terms import Consents
 from server.review import decisions, leases, marks, near, searching
-from server.review.moment_filter import MomentFilter
+from server.review.searching import Search
 from server.web import beside, filters, person, view
 from server.web.filters import MAX_WITHIN, ListState, PageSearch
 from server.web.page import TOLD, PageDesk
@@ -123,10 +123,13 @@ def _list(
     now_s, wanted = desk.clock.utc_s(), filters.wanted(query, who, state=query.state)
     if query.like and desk.find(query.like, who):
         near.hashed(desk.store, desk.dataset, query.like)
-    counts, most = _counts(desk, query, wanted)
-    paging = view.paging(counts[query.state], page=query.page, size=PAGE_SIZE, most=most)
-    offset = (paging.page - 1) * PAGE_SIZE
-    rows = searching.find(desk.store, wanted, person=who.name, now_s=now_s, limit=PAGE_SIZE, offset=offset)
+    whole = decisions.counts(desk.store, seen_by=who)
+    with desk.store.reading() as connection:
+        search = Search(connection, wanted)
+        counts, most = _counts(query, whole, search)
+        paging = view.paging(counts[query.state], page=query.page, size=PAGE_SIZE, most=most)
+        offset = (paging.page - 1) * PAGE_SIZE
+        rows = search.find(person=who.name, now_s=now_s, limit=PAGE_SIZE, offset=offset)
     ids = [row.sample_id for row in rows]
     person.listed(request, ids)
     left, held = marks.of(desk.store, ids), leases.standing(desk.store, ids, now_s=now_s)
@@ -137,7 +140,7 @@ def _list(
         told=TOLD.get(query.told, ""),
         state=query.state,
         states=view.tabs(counts, query.state, searched=query.named, most=most),
-        tabs=view.tabs(decisions.counts(desk.store, seen_by=who), query.state),
+        tabs=view.tabs(whole, query.state),
         here="moments",
         pages=paging,
         cards=[view.card(row) for row in rows],
@@ -154,11 +157,10 @@ def _list(
     )
 
 
-def _counts(desk: PageDesk, query: MomentsPageQuery, wanted: MomentFilter) -> tuple[Mapping[str, int], int | None]:
+def _counts(query: MomentsPageQuery, whole: Mapping[str, int], search: Search) -> tuple[Mapping[str, int], int | None]:
     """State → how many moments of the list or the search stand there, and "all"; and to how many was counted."""
     if query.named:
         most = searching.COUNTED
-        found = searching.counts(desk.store, wanted, most)
+        found = search.counts(most)
         return {**found, "all": min(sum(found.values()), most + 1)}, most
-    counts = decisions.counts(desk.store, seen_by=wanted.seen_by)
-    return {**counts, "all": sum(counts.values())}, None
+    return {**whole, "all": sum(whole.values())}, None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import Connection, Select, delete, event, func, insert, select, text, update
 
 from server.access.person import Person, Role
 from server.database import review_tables as tables
@@ -18,6 +19,7 @@ from server.maintenance import check_folds
 from server.maintenance.check import check
 from server.review import by_words, narrowing, searching
 from server.review.moment_filter import MomentFilter
+from server.review.searching import Search
 from shared.clock import SystemClock
 from shared.messages import EraseRecord
 from tests.server.database.stored import readable
@@ -144,8 +146,52 @@ def test_of_words_that_are_both_in_many_moments_the_rarer_is_looked_at_first(des
     with desk.store.reading() as connection:
         meant = by_words.look_up(connection, words=words, thing="", flag="")
         seldom = by_words.look_up(connection, words="seldom", thing="", flag="").terms[0]
+        often = by_words.look_up(connection, words="often", thing="", flag="").terms[0]
         first = by_words.rarest(connection, meant, "pending", most=4)
-    assert first == by_words.RarestTerms(seldom, is_few=False)
+        is_planned = connection.dialect.name == "postgresql"
+    assert first == by_words.RarestTerms(seldom, is_few=False, beside=() if is_planned else (often,))
+
+
+def test_sqlite_goes_once_through_lists_that_are_about_as_long_and_looks_into_a_much_longer_one(
+    known: tuple[Store, dict[str, SampleRow]],
+) -> None:
+    """To look for each moment of the one in the other takes ten times as long as a step in it."""
+    with known[0].reading() as connection:
+        meant = by_words.look_up(connection, words="stop kante", thing="", flag="audit")
+        first = by_words.rarest(connection, meant, "pending", most=0)
+        assert first is not None
+        assert len(first.beside) == 2
+        plans = {
+            beside: "\n".join(planned(connection, by_words.moments(meant, replace(first, beside=beside), "pending")))
+            for beside in ((), first.beside)
+        }
+    assert plans[first.beside].count("MERGE (INTERSECT)") == 2
+    assert plans[first.beside].count("CORRELATED") == 0
+    assert "MERGE" not in plans[()]
+    assert plans[()].count("CORRELATED") == 2
+
+
+def planned(connection: Connection, query: Select[Any]) -> list[str]:
+    literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+    return [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_page_and_its_numbers_look_for_the_same_once(
+    desk: House, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A page of the words of a wearer took a fifth of its time for it."""
+    monkeypatch.setattr(narrowing, "SORTED_BY_WORDS", 4)
+    desk.send_all([moment(n, spoken="often kerb" if n < count else "often", wearer="Bea") for n in range(42)])
+    wanted, asked = MomentFilter(words="often kerb", wearer="Bea"), list[str]()
+    with desk.store.reading() as connection:
+        search = Search(connection, wanted)
+        event.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2]))
+        assert search.counts(most=9)["pending"] == min(count, 10)
+        looked = len(asked)
+        assert len(search.find(limit=5)) == min(count, 5)
+    own = [one for one in asked[looked:] if "FROM search_terms" in one or "FROM samples" not in one]
+    assert own == []
 
 
 @pytest.mark.both_databases

@@ -23,6 +23,7 @@ from server.dataset import row_log, sought
 from server.dataset.sample_row import SampleRow, State
 from server.review import narrowing, near, searching
 from server.review.moment_filter import MomentFilter
+from server.review.narrowing import LookedUp
 from tests.server.review.test_by_words import row_with
 
 NOW_S = 1_000.0
@@ -199,7 +200,7 @@ def test_sqlite_reads_a_list_where_it_stands(known: Known, wanted: dict[str, Any
     with known.store.writing() as connection:
         if analyzed:
             connection.execute(text("ANALYZE"))
-        query = narrowing.in_order(connection, MomentFilter(**wanted), limit=10)
+        query = narrowing.in_order(LookedUp(connection, MomentFilter(**wanted)), limit=10)
         literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
         plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
         connection.rollback()
@@ -211,7 +212,7 @@ def test_sqlite_reads_a_list_where_it_stands(known: Known, wanted: dict[str, Any
 def test_sqlite_counts_by_indexes_alone(known: Known) -> None:
     for wanted in ({"wearer": "Bea"}, {"device": "pi-1"}, {"model": "night-1"}, {"since": 3.0}, {"words": "stop"}):
         with known.store.reading() as connection:
-            query = narrowing.counting(connection, MomentFilter(**wanted), "reviewed")
+            query = narrowing.counting(LookedUp(connection, MomentFilter(**wanted)), "reviewed")
             literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
             plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
         assert not [step for step in plan if "sought" in step or ("samples" in step and "COVERING" not in step)], plan
@@ -230,7 +231,7 @@ def test_a_statement_takes_no_value_for_each_moment_that_was_found(
         raw: Any = connection.connection.dbapi_connection
         before = raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20)
         try:
-            query = narrowing.in_order(connection, wanted, limit=300)
+            query = narrowing.in_order(LookedUp(connection, wanted), limit=300)
             assert list(connection.execute(query).scalars()) == right
         finally:
             raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
@@ -263,7 +264,7 @@ def test_what_looks_alike_is_looked_for_once_for_a_page_and_once_to_count(
 def test_few_moments_of_a_word_are_one_list_and_not_one_for_each_wearer(known: Known) -> None:
     ben = Person("Ben", Role.CAREGIVER, frozenset(WEARERS))
     with known.store.reading() as connection:
-        query = narrowing.in_order(connection, MomentFilter(words="stop", seen_by=ben), limit=10)
+        query = narrowing.in_order(LookedUp(connection, MomentFilter(words="stop", seen_by=ben)), limit=10)
     assert "UNION" not in str(query)
 
 
@@ -283,7 +284,7 @@ def test_whether_days_and_walks_have_few_is_asked_once_and_not_for_each_wearer(
         asked.clear()
         with known.store.reading() as connection:
             ben = Person("Ben", Role.CAREGIVER, frozenset(wearers))
-            narrowing.in_order(connection, MomentFilter(state="all", seen_by=ben, **wanted), limit=9)
+            narrowing.in_order(LookedUp(connection, MomentFilter(state="all", seen_by=ben, **wanted)), limit=9)
         return sum("FROM samples" in one or "FROM review_comments" in one for one in asked)
 
     event.listen(known.store.engine, "before_cursor_execute", hear)
@@ -298,7 +299,7 @@ def test_what_people_left_at_very_many_moments_is_not_sorted(known: Known, monke
     for most, by_ids in ((commented, True), (commented - 1, False)):
         monkeypatch.setattr(narrowing, "SORTED", most)
         with known.store.reading() as connection:
-            query = str(narrowing.in_order(connection, MomentFilter(commented=True), limit=10))
+            query = str(narrowing.in_order(LookedUp(connection, MomentFilter(commented=True)), limit=10))
         assert ("samples.sample_id IN (SELECT review_comments.sample_id" in query) is by_ids
 
 
@@ -309,7 +310,7 @@ def test_days_that_have_more_than_a_rare_state_are_not_read_for_it(
     assert 0 < of_state < 60 < len(known.rows)
     monkeypatch.setattr(narrowing, "SORTED", 60)
     with known.store.reading() as connection:
-        query = narrowing.in_order(connection, MomentFilter(state="rejected", since=1.0), limit=10)
+        query = narrowing.in_order(LookedUp(connection, MomentFilter(state="rejected", since=1.0)), limit=10)
         literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
         (step,) = (row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}")))
     assert "ix_samples_decided (state=?)" in step
