@@ -25,6 +25,9 @@ FAILED = "Guidance has failed. Walk without it."
 ENDED = "Guidance ended."
 NEVER_S = float("-inf")
 STEADY_S = 0.5  # of looks, before the agent is asked to say that it is back
+MOST_GAPS = 60
+Gap = tuple[float, float]
+"""From when to when the sentinel itself did not run."""
 
 
 class Saying(StrEnum):
@@ -95,7 +98,8 @@ class WatchLimits:
     follow the end at once (a restart after a change of the settings), so it is asked as often as any other for:"""
     ended_lately_s: float = 60.0
     gap_s: float = 1.0
-    """The sentinel itself did not run for so long (a suspended or starved machine): it judges from now on."""
+    """The sentinel itself did not run for so long (a suspended or starved machine): no silence of the agent's counts
+    in that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,8 @@ class StopAlarm:
 @dataclass(frozen=True, slots=True)
 class SentinelState:
     now_s: float
-    awake_s: float
-    """Since when the sentinel has run without a gap."""
+    gaps: tuple[Gap, ...]
+    """As far back as the agent has been silent."""
     playing: Saying | None = None
     alarm: StopAlarm | None = None
     live_since_s: float | None = None
@@ -204,15 +208,14 @@ Watched = tuple[SentinelState, tuple[SentinelAction, ...]]
 def begin(now_s: float, view: AgentView | None) -> SentinelState:
     """The state at the start. An end that was there before is no news."""
     ended = view is not None and view.record.phase == AgentPhase.ENDED
-    return SentinelState(now_s, now_s, ended_pid=view.record.pid if view is not None and ended else None)
+    return SentinelState(now_s, ((NEVER_S, now_s),), ended_pid=view.record.pid if view is not None and ended else None)
 
 
 def step(state: SentinelState, event: SentinelEvent, now_s: float, limits: WatchLimits) -> Watched:
     """One event in, the new state and what to do out. BoardRead comes ten times a second."""
     match event:
         case BoardRead(view):
-            gap = now_s - state.now_s > limits.gap_s
-            state = replace(state, now_s=now_s, awake_s=now_s if gap else state.awake_s)
+            state = replace(state, now_s=now_s, gaps=_gaps(state, view, now_s, limits))
             return _observed(state, view, limits)
         case Played():
             return _played(replace(state, playing=None), event, limits)
@@ -234,11 +237,23 @@ def judge(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> 
     if agent.phase == AgentPhase.STARTING:
         # Loading a model may hold the interpreter's lock for seconds: only the whole start has a bound.
         return Health.OVERDUE if now_s - agent.began_s > limits.start_s else Health.STARTING
-    if now_s - max(agent.beat_s, state.awake_s) > limits.beat_s:
+    if _silent_s(state, agent.beat_s) > limits.beat_s:
         return Health.HUNG
-    if now_s - max(agent.live_s, state.awake_s) > max(limits.live_s, agent.look_every_s + limits.look_slack_s):
+    if _silent_s(state, agent.live_s) > max(limits.live_s, agent.look_every_s + limits.look_slack_s):
         return Health.BLIND
     return Health.MUTE if agent.beat_s - agent.voice_s > limits.voice_s else Health.LIVE
+
+
+def _silent_s(state: SentinelState, since_s: float) -> float:
+    """How long it was watched since then, and nothing came."""
+    missed_s = sum(max(0.0, to_s - max(from_s, since_s)) for from_s, to_s in state.gaps)
+    return state.now_s - since_s - missed_s
+
+
+def _gaps(state: SentinelState, view: AgentView | None, now_s: float, limits: WatchLimits) -> tuple[Gap, ...]:
+    own = state.gaps if now_s - state.now_s <= limits.gap_s else (*state.gaps, (state.now_s, now_s))
+    since_s = NEVER_S if view is None else min(view.record.beat_s, view.record.live_s)
+    return tuple(gap for gap in own if gap[1] > since_s)[-MOST_GAPS:]
 
 
 def told(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> str:

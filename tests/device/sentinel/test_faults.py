@@ -47,7 +47,7 @@ def test_the_sentinel_is_small(walk: Walk) -> None:
 def test_an_agent_that_is_stopped_is_reported_and_says_itself_that_it_is_back(walk: Walk) -> None:
     fault_s = walk.now_s
     walk.send(signal.SIGSTOP)
-    assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S
+    assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S, walk.said()
     walk.send(signal.SIGCONT)
     until(lambda: bool(told(walk)), "the agent to say that it is back")
     assert walk.heard(fault_s, Saying.BACK) == []  # one voice says it
@@ -61,13 +61,13 @@ def told(walk: Walk) -> bool:
 def test_code_that_holds_the_interpreters_lock_is_a_hang(walk: Walk) -> None:
     fault_s = walk.now_s
     walk.order("gil 5")
-    assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S
+    assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S, walk.said()
 
 
 def test_a_camera_that_hangs_is_told_by_the_agent_itself(walk: Walk) -> None:
     fault_s = walk.now_s
     walk.order("camera")
-    assert walk.loud_after_s(fault_s) <= PROMISED_S
+    assert walk.loud_after_s(fault_s) <= PROMISED_S, walk.said()
     assert walk.heard(fault_s, Saying.STOPPED) == []
 
 
@@ -99,14 +99,14 @@ def test_a_sentinel_that_dies_is_started_again(walk: Walk) -> None:
 def test_a_killed_agent_is_reported_and_nobody_starts_it_again(walk: Walk) -> None:
     fault_s = walk.now_s
     walk.send(signal.SIGKILL)
-    assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S
+    assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S, walk.said()
     assert 3.0 <= walk.heard_after_s(fault_s, Saying.FAILED) <= 7.0
 
 
 def test_an_end_on_purpose_is_said_once_and_ends_the_sentinel(walk: Walk) -> None:
     sentinel, fault_s = walk.sentinel_pid, walk.now_s
     walk.send(signal.SIGTERM)
-    assert walk.heard_after_s(fault_s, Saying.ENDED) <= PROMISED_S
+    assert walk.heard_after_s(fault_s, Saying.ENDED) <= PROMISED_S, walk.said()
     until(lambda: started(sentinel) is None, "the end of the sentinel")
     assert len(walk.heard(fault_s, Saying.ENDED)) == 1
     assert walk.heard(fault_s, Saying.STOPPED) == []

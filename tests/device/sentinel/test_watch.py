@@ -415,6 +415,33 @@ def test_a_machine_that_slept_is_no_alarm(scene: Scene) -> None:
     assert scene.sayings == [Saying.STOPPED]
 
 
+@pytest.mark.parametrize("kind", ["hung", "blind"])
+@pytest.mark.parametrize("awake_s", [0.4, 1.0, 1.9])
+def test_a_sentinel_that_is_starved_again_and_again_still_speaks(scene: Scene, kind: str, awake_s: float) -> None:
+    """Each time it ran again it forgave the agent all of its silence: it would never have spoken."""
+    fault(scene, kind)
+    began_s, starved_s = scene.now_s, 0.0
+    while not scene.said and scene.now_s < began_s + 60:
+        scene.pass_s(awake_s)
+        if not scene.said:
+            scene.now_s, starved_s = scene.now_s + 1.5, starved_s + 1.5 + TICK_S
+    at_s, saying = scene.said[0]
+    assert saying == Saying.STOPPED
+    assert at_s - began_s - starved_s <= 2.6
+
+
+@given(st.lists(st.tuples(st.floats(0.2, 3.0), st.floats(1.2, 20.0)), max_size=8))
+@settings(deadline=None)
+def test_however_it_is_starved_an_agent_that_goes_on_is_no_alarm(stretches: list[tuple[float, float]]) -> None:
+    scene = Scene(WatchLimits(supervised=True))
+    for awake_s, starved_s in stretches:
+        scene.pass_s(awake_s)
+        scene.now_s = round(scene.now_s + starved_s, 3)
+        scene.feel(BoardRead(scene.view))  # it runs again before the agent does
+        assert len(scene.state.gaps) <= 2
+    assert scene.said == []
+
+
 def test_the_heartbeat_is_off_unless_asked_for_and_keeps_quiet_while_the_agent_speaks() -> None:
     scene = Scene(WatchLimits(supervised=True, heartbeat_every_s=5.0), plays_s=0.1)
     scene.pass_s(12)
