@@ -13,6 +13,7 @@ said again before repeat_s have passed, and the sentinel waits for a pause in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
@@ -25,7 +26,7 @@ FAILED = "Guidance has failed. Walk without it."
 ENDED = "Guidance ended."
 NEVER_S = float("-inf")
 STEADY_S = 0.5  # of looks, before the agent is asked to say that it is back
-MOST_GAPS = 60
+FORGIVEN_S = 10.0  # of gaps behind the first: one that hardly ever runs speaks in the end
 Gap = tuple[float, float]
 """From when to when the sentinel itself did not run."""
 
@@ -118,7 +119,7 @@ class StopAlarm:
 class SentinelState:
     now_s: float
     gaps: tuple[Gap, ...]
-    """As far back as the agent has been silent."""
+    """Those since the agent last gave a sign of life and last looked; the first of all is the time before the start."""
     playing: Saying | None = None
     alarm: StopAlarm | None = None
     live_since_s: float | None = None
@@ -245,15 +246,22 @@ def judge(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> 
 
 
 def _silent_s(state: SentinelState, since_s: float) -> float:
-    """How long it was watched since then, and nothing came."""
-    missed_s = sum(max(0.0, to_s - max(from_s, since_s)) for from_s, to_s in state.gaps)
-    return state.now_s - since_s - missed_s
+    """How long nothing came, of what was watched. After the first gap the agent has all its time again, as a machine
+    that slept wakes one process after the other; later ones count for themselves, or a starved sentinel never spoke."""
+    gaps = [gap for gap in state.gaps if gap[1] > since_s]
+    from_s = max(since_s, gaps[0][1]) if gaps else since_s
+    return state.now_s - from_s - _length_s(gaps[1:])
 
 
 def _gaps(state: SentinelState, view: AgentView | None, now_s: float, limits: WatchLimits) -> tuple[Gap, ...]:
-    own = state.gaps if now_s - state.now_s <= limits.gap_s else (*state.gaps, (state.now_s, now_s))
     since_s = NEVER_S if view is None else min(view.record.beat_s, view.record.live_s)
-    return tuple(gap for gap in own if gap[1] > since_s)[-MOST_GAPS:]
+    own = tuple(gap for gap in state.gaps if gap[1] > since_s)
+    is_one = now_s - state.now_s > limits.gap_s and _length_s(own[1:]) < FORGIVEN_S
+    return (*own, (state.now_s, now_s)) if is_one else own
+
+
+def _length_s(gaps: Sequence[Gap]) -> float:
+    return sum(to_s - from_s for from_s, to_s in gaps)
 
 
 def told(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> str:

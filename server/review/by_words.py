@@ -40,7 +40,7 @@ MOST_WORDS = 8
 MOST_TERMS = 64
 """That a word may stand in: a part like "e" is in most, and each costs a look for each moment."""
 MERGED = 10
-"""Up to so many times as long a list is merged: a step in it takes a tenth of a look for a moment in it."""
+"""Up to so many times as long a list is merged: a step in that of one term takes a tenth of a look for a moment."""
 _SOUGHT, _POSTINGS, _TERMS = tables.sought.c, tables.search_postings.c, tables.search_terms.c
 
 
@@ -132,7 +132,8 @@ def _holds(sought: SoughtTerms) -> list[ColumnElement[bool]]:
 
 def rarest(connection: Connection, sought: SoughtTerms, state: State, *, most: int) -> RarestTerms | None:
     """Which of the terms the fewest moments in this state have; None = none is meant. They are counted to `most`: of
-    those with more, the one whose first moments are the farthest apart is taken for the rarest."""
+    those with more, the one whose first moments are the farthest apart is taken for the rarest. The list of several
+    terms is as many times as long at most, and SQLite has to sort it first: they are merged less readily."""
     sizes = {ids: _size(connection, ids, state, most=most) for ids in sought.terms}
     if not sizes:
         return None
@@ -140,9 +141,8 @@ def rarest(connection: Connection, sought: SoughtTerms, state: State, *, most: i
     count, span = sizes.pop(found)
     if count <= most or connection.dialect.name != "sqlite":  # PostgreSQL sees for itself what is better merged
         return RarestTerms(found, is_few=count <= most)
-    return RarestTerms(
-        found, is_few=False, beside=tuple(ids for ids, (_, own) in sizes.items() if span <= MERGED * own)
-    )
+    near = (ids for ids, (_, own) in sizes.items() if span * len(ids) <= MERGED * own)
+    return RarestTerms(found, is_few=False, beside=tuple(near) if len(found) == 1 else ())
 
 
 def moments(sought: SoughtTerms, first: RarestTerms, state: State) -> Select[Any]:
@@ -162,9 +162,9 @@ def numbers(
     return connection.execute(query).scalars().all()
 
 
-def named(connection: Connection, numbers: Sequence[int]) -> Select[Any]:
-    """Their ids."""
-    return select(_SOUGHT.sample_id).where(_SOUGHT.number.in_(numbers_as_rows(connection, numbers)))
+def named(connection: Connection, found: Sequence[int]) -> Select[Any]:
+    """The ids of those that were found."""
+    return select(_SOUGHT.sample_id).where(_SOUGHT.number.in_(numbers_as_rows(connection, found)))
 
 
 def counting(
@@ -175,10 +175,10 @@ def counting(
     if first is None:
         stated = _SOUGHT.state == state
         return select(true()).select_from(tables.sought).where(stated, *conditions(sought, state), *seen)
-    named, has = _first(sought, first, state)
+    some, has = _first(sought, first, state)
     if not (sought.texts or seen):
-        return select(true()).select_from(named).where(*has)
-    rows = named.join(tables.sought, named.c.moment == _SOUGHT.number)
+        return select(true()).select_from(some).where(*has)
+    rows = some.join(tables.sought, some.c.moment == _SOUGHT.number)
     return select(true()).select_from(rows).where(*has, *_holds(sought), *seen)
 
 

@@ -427,7 +427,31 @@ def test_a_sentinel_that_is_starved_again_and_again_still_speaks(scene: Scene, k
             scene.now_s, starved_s = scene.now_s + 1.5, starved_s + 1.5 + TICK_S
     at_s, saying = scene.said[0]
     assert saying == Saying.STOPPED
-    assert at_s - began_s - starved_s <= 2.6
+    assert at_s - began_s - starved_s <= 2.6 + awake_s, "the first time it runs again, it forgives what was before"
+
+
+@pytest.mark.parametrize("kind", ["hung", "blind"])
+def test_one_that_never_runs_for_long_speaks_in_the_end(scene: Scene, kind: str) -> None:
+    fault(scene, kind)
+    began_s = scene.now_s
+    while not scene.said and scene.now_s < began_s + 60:
+        scene.now_s = round(scene.now_s + 1.05, 3)
+        scene.feel(BoardRead(scene.view))
+        assert len(scene.state.gaps) < 14
+    assert scene.sayings == [Saying.STOPPED]
+    assert scene.now_s - began_s < 2.4 + watch.FORGIVEN_S + 4
+
+
+@pytest.mark.parametrize("slept_s", [1.2, 60.0, 3600.0])
+def test_after_a_sleep_an_agent_has_all_its_time_again(scene: Scene, slept_s: float) -> None:
+    """One of few looks, or a camera that is opened again: neither before nor after the sleep it was late."""
+    scene.looks = False
+    scene.pass_s(1.2)
+    scene.now_s = round(scene.now_s + slept_s, 3)
+    scene.pass_s(2.3)
+    assert scene.said == []
+    scene.pass_s(0.4)
+    assert scene.sayings == [Saying.STOPPED]
 
 
 @given(st.lists(st.tuples(st.floats(0.2, 3.0), st.floats(1.2, 20.0)), max_size=8))
@@ -438,7 +462,7 @@ def test_however_it_is_starved_an_agent_that_goes_on_is_no_alarm(stretches: list
         scene.pass_s(awake_s)
         scene.now_s = round(scene.now_s + starved_s, 3)
         scene.feel(BoardRead(scene.view))  # it runs again before the agent does
-        assert len(scene.state.gaps) <= 2
+        assert len(scene.state.gaps) <= 2, "they do not pile up"
     assert scene.said == []
 
 

@@ -221,7 +221,7 @@ def test_sqlite_counts_by_indexes_alone(known: Known) -> None:
 def test_a_statement_takes_no_value_for_each_moment_that_was_found(
     known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 2,000 moments of each wearer and
+    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 3,500 moments of each wearer and
     state are more."""
     wanted = MomentFilter(words="stop a")
     right = listed(known, wanted, "")
