@@ -349,7 +349,7 @@ def _insert_rows(taken: _Taken, kind: _Kind, rows: list[dict[str, Any]]) -> None
     fold = row_log.fold_of(newest, rows[-1], now_s=_DECIDED_S if len(rows) > 1 else _RECEIVED_S)
     own = fold | {"body": _Body(to_text(fold["body"])), "cells": json.dumps(fold["cells"])}
     _insert(taken, "samples", tuple(own), list(own.values()))
-    found_by = sought.row_of(newest)
+    found_by = sought.row_of(newest) | {name: fold[name] for name in sought.PLACE}
     _insert(taken, "sought", tuple(found_by), list(found_by.values()))
     if len(rows) > 1:
         names = ("sample_id", "at", "reviewer", "action", "before", "after")

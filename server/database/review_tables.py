@@ -116,13 +116,15 @@ sought = Table(
     metadata,
     Column("number", Integer, primary_key=True),  # what postings name it by
     Column("sample_id", String(96), nullable=False, unique=True),
-    Column("wearer", String(96), nullable=False),  # this and the state as in samples: they are counted by
+    Column("wearer", String(96), nullable=False),  # as in samples, and so are the state and what orders the queue
     Column("state", String(16), nullable=False),
     Column("flags", Text, nullable=False),  # |wearer|audit|
     Column("things", Text, nullable=False),  # |cone|head obstacle|: named by any wording of it
     Column("words", Text, nullable=False),  # all wordings, in lower case
     Column("look", String(16)),  # the picture's difference hash, hexadecimal; null = not made yet
     Column("terms", TermIds, nullable=False, server_default=""),  # ids of its terms: its postings
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("captured_at", Float, nullable=False, server_default="0"),
 )
 
 search_terms = Table(

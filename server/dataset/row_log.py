@@ -344,6 +344,7 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
                 row_id=newest.row_id,
                 version=version_of(newest),
                 state=newest.state,
+                priority=priority(newest),
                 body=sample_row.to_dict(newest),
                 **rollups.values_of(newest),
             )

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from server.database import review_tables as tables
+from server.database import store as db
 from server.database.bodies import wearer_of
 from server.dataset import search_index
 from server.dataset.sample_row import SampleRow
@@ -20,6 +21,8 @@ from server.dataset.search_index import BETWEEN, Posting
 from server.dataset.wording import reading_of
 from shared import vocabulary
 
+PLACE = ("priority", "captured_at")
+"""Columns of a fold that a row has, too."""
 MOST_WORDS = 2000
 """Characters of a moment's wordings that are searched: a device may send 4096 in each of its fields."""
 _WORDINGS = ("spoken", "raw_output", "llm_correction", "ground_truth", "transcript", "llm_wording", "teacher_wording")
@@ -27,8 +30,8 @@ _T, _C = tables.sought, tables.sought.c
 
 
 def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
-    """Write what these rows of different moments are searched by, inside the caller's transaction; nothing of erased
-    ones. A look that is there stays."""
+    """Write what these rows of different moments are searched by, inside the caller's transaction, once their folds are
+    written; nothing of erased ones. A look that is there stays."""
     values = _values(connection, [row for row in rows if not row.erased])
     known = {row.sample_id: row for row in _known(connection, [value["sample_id"] for value in values])}
     before = _postings(known.values())
@@ -39,7 +42,8 @@ def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
 
 def _values(connection: Connection, rows: Sequence[SampleRow]) -> list[dict[str, Any]]:
     """The rows to be written; terms that are new are."""
-    values = [row_of(row) for row in rows]
+    places = _places(connection, [row.sample_id for row in rows])
+    values = [{**row_of(row), **places.get(row.sample_id, {})} for row in rows]
     named = [search_index.terms_of(value) for value in values]
     ids = search_index.ids_of(connection, set().union(*named))
     return [{**value, "terms": sorted(ids[term] for term in terms)} for value, terms in zip(values, named, strict=True)]
@@ -71,6 +75,14 @@ def forget(connection: Connection, sample_ids: Sequence[str]) -> None:
         connection.execute(delete(_T).where(_C.number.in_(some)))
 
 
+def _places(connection: Connection, sample_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What orders them in the queue, as their folds have it."""
+    fold = db.samples.c
+    query = select(fold.sample_id, fold.priority, fold.captured_at)
+    found = (connection.execute(query.where(fold.sample_id.in_(some))) for some in search_index.pieces(sample_ids))
+    return {row.sample_id: {name: getattr(row, name) for name in PLACE} for some in found for row in some}
+
+
 def _postings(known: Iterable[Any]) -> set[Posting]:
     return set().union(*(search_index.postings_of(row.terms, row.state, row.number) for row in known))
 
@@ -83,7 +95,7 @@ def _known(connection: Connection, sample_ids: Sequence[str]) -> list[Any]:
 
 
 def row_of(row: SampleRow) -> dict[str, Any]:
-    """The row of a moment, but for the ids of its terms and its look. Pure."""
+    """The row of a moment, but for the ids of its terms, its look and its place. Pure."""
     texts = list(dict.fromkeys(filter(None, (getattr(row, name) for name in _WORDINGS))))
     return {
         "sample_id": row.sample_id,

@@ -55,8 +55,8 @@ def _unfound(connection: Connection) -> Iterator[str]:
 
 def _folds(connection: Connection) -> Iterator[Any]:
     table, found_by = db.samples, tables.sought
-    names = ("sample_id", "body", "wearer", *rollups.VALUES)
-    own = [found_by.c[name].label(f"sought_{name}") for name in _SOUGHT]
+    names = ("sample_id", "body", "wearer", *sought.PLACE, *rollups.VALUES)
+    own = [found_by.c[name].label(f"sought_{name}") for name in (*_SOUGHT, *sought.PLACE)]
     query = select(*(table.c[name] for name in names), *own).select_from(
         table.outerjoin(found_by, found_by.c.sample_id == table.c.sample_id)
     )
@@ -90,6 +90,8 @@ def _agrees(fold: Any, body: dict[str, Any], *, counted: bool) -> bool:
     row = from_dict(body)
     found_by = sought.row_of(row)
     if any(getattr(fold, f"sought_{name}") != found_by[name] for name in _SOUGHT):
+        return False
+    if any(getattr(fold, f"sought_{name}") != getattr(fold, name) for name in sought.PLACE):
         return False
     return not counted or all(getattr(fold, name) == is_ for name, is_ in rollups.values_of(row).items())
 

@@ -162,6 +162,11 @@ def numbers(
     return connection.execute(query).scalars().all()
 
 
+def first(query: Select[Any], most: int) -> Select[Any]:
+    """Of ids that a query of `sought` gives, the first in the order of the queue. Pure."""
+    return query.order_by(_SOUGHT.priority, _SOUGHT.captured_at.desc(), _SOUGHT.sample_id).limit(most)
+
+
 def named(connection: Connection, found: Sequence[int]) -> Select[Any]:
     """The ids of those that were found."""
     return select(_SOUGHT.sample_id).where(_SOUGHT.number.in_(numbers_as_rows(connection, found)))

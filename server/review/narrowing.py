@@ -34,7 +34,7 @@ from server.review.skipping import SkippedBy
 
 SORTED = 5_000
 """Moments that are sorted, of a walk, of days, and of what people marked: they may stand anywhere in the list."""
-SORTED_BY_WORDS = 3_500
+SORTED_BY_WORDS = 5_000
 """The same of those with some words: of more, a page is found sooner in the list."""
 MOST_MERGED = 60
 """Wearers of whom each has a list of their own read."""
@@ -53,6 +53,8 @@ class SearchNarrowed:
     """What has to hold of their narrow rows."""
     ids: Select[Any] | None = None
     """The moments, where there are few."""
+    by_words: bool = False
+    """These are all of which `sought` and its index say that they are meant."""
 
 
 class LookedUp:
@@ -70,13 +72,17 @@ class LookedUp:
         self.numbers = cache(partial(by_words.numbers, connection, most=SORTED_BY_WORDS + 1))
 
 
-def in_order(looked: LookedUp, *also: ColumnElement[bool], limit: int, offset: int = 0) -> Select[Any]:
-    """So many ids of the moments, in the order of their list. also: what must hold of `samples`, too"""
+def in_order(
+    looked: LookedUp, *also: ColumnElement[bool], limit: int, offset: int = 0, hides: int | None = 0
+) -> Select[Any]:
+    """So many ids of the moments, in the order of their list. also: what must hold of `samples`, too; hides: how many
+    moments these leave out at most, None = any number"""
     wanted = looked.wanted
     if wanted.like:
         lists = [_list_alike(looked, wanted, also)]
     else:
-        lists = [_list(looked, *part, wanted.state, also) for part in _parts(looked, wanted)]
+        first = None if hides is None or order.by_decision(wanted.state) else limit + offset + hides
+        lists = [_list(looked, *part, wanted.state, also, first) for part in _parts(looked, wanted)]
     return order.merged(lists, wanted.state, limit=limit, offset=offset)
 
 
@@ -134,9 +140,17 @@ def _found_for_the_list(looked: LookedUp, state: State) -> Sequence[int] | None:
 
 def _all_that_is_meant(looked: LookedUp) -> SoughtTerms | None:
     """What must hold of a moment, where the index of words or its narrow rows say all of it."""
-    wanted, sought = looked.wanted, looked.of_wearers(_whose(looked.wanted))
-    said = MomentFilter(state=wanted.state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX})
-    return sought if sought and wanted == said else None
+    sought = looked.of_wearers(_whose(looked.wanted))
+    return sought if sought and _is_of_the_index(looked.wanted) else None
+
+
+def _is_of_the_index(wanted: MomentFilter) -> bool:
+    return wanted == MomentFilter(state=wanted.state, **{name: getattr(wanted, name) for name in _OF_THE_INDEX})
+
+
+def _is_said(part: MomentFilter) -> bool:
+    """Whether the index alone says which moments are meant, and that the person who asks may see them. Pure."""
+    return _is_of_the_index(part) and not _seen_beside(part)
 
 
 def _seen_beside(wanted: MomentFilter) -> list[ColumnElement[bool]]:
@@ -161,10 +175,17 @@ def _parts(looked: LookedUp, wanted: MomentFilter) -> Iterator[tuple[MomentFilte
 
 
 def _list(
-    looked: LookedUp, part: MomentFilter, state: State, listed: Listed, also: Sequence[ColumnElement[bool]]
+    looked: LookedUp,
+    part: MomentFilter,
+    state: State,
+    listed: Listed,
+    also: Sequence[ColumnElement[bool]],
+    first: int | None,
 ) -> Select[Any]:
-    """A part of a list."""
+    """A part of a list. first: so many of it are enough, None = nobody knows"""
     narrowed = _narrowed(looked, part, state, looked.few)
+    if narrowed.ids is not None and narrowed.by_words and first is not None and _is_said(part):
+        narrowed = replace(narrowed, ids=by_words.first(narrowed.ids, first))
     conditions = [*_conditions(part, narrowed), *also]
     by: HowListed = "own" if _is_of_own_list(part) else "all"
     return order.one_list(listed, conditions, by=by if narrowed.ids is None else "few")
@@ -188,14 +209,14 @@ def _narrowed(looked: LookedUp, wanted: MomentFilter, state: State, few: FewIn) 
         return SearchNarrowed(sought)
     numbers = looked.numbers(sought, rarest, state)
     if len(numbers) <= SORTED_BY_WORDS:
-        return SearchNarrowed(ids=by_words.named(looked.connection, numbers))
+        return SearchNarrowed(ids=by_words.named(looked.connection, numbers), by_words=True)
     return SearchNarrowed(looked.words)  # a list says whose they are
 
 
 def _to_few(sought: SoughtTerms, rarest: RarestTerms | None, state: State, few: FewIn) -> SearchNarrowed | None:
     """The moments, where one part of what is wanted has few of them."""
     if rarest is not None and rarest.is_few:
-        return SearchNarrowed(ids=by_words.moments(sought, rarest, state))
+        return SearchNarrowed(ids=by_words.moments(sought, rarest, state), by_words=True)
     return None if (ids := few(state)) is None else SearchNarrowed(sought, ids)
 
 

@@ -61,11 +61,11 @@ def one_list(state: Listed, conditions: Sequence[ColumnElement[bool]], *, by: Ho
     """Moments for which all of this holds, in the order of the list of a state: their ids, and what orders them.
     Pure."""
     place: tuple[ColumnElement[Any], ...] = place_of(state)
-    if by == "few" and not _by_decision(state):
+    if by == "few" and not by_decision(state):
         place = (place[0] + 0, *place[1:])  # by no index
     elif by == "own":  # in the order of its index but for the ids, which the list of all has, and would be read for
         place = (*place[:-1], _S.sample_id.concat(""))
-        conditions = [*conditions, _NOT_PENDING] if _by_decision(state) else conditions
+        conditions = [*conditions, _NOT_PENDING] if by_decision(state) else conditions
     return select(_S.sample_id, _S.priority, _S.captured_at, _S.changed_at).where(*conditions).order_by(*place)
 
 
@@ -110,23 +110,23 @@ def _total(connection: Connection, state: Listed) -> int:
 def _listed(query: Select[Any], state: Listed, *, backwards: bool = False) -> Select[Any]:
     if state != "all":
         query = query.where(_S.state == state)
-    first, newest = (_S.changed_at, True) if _by_decision(state) else (_S.priority, False)
+    first, newest = (_S.changed_at, True) if by_decision(state) else (_S.priority, False)
     keys: list[tuple[ColumnElement[Any], bool]] = [(first, newest)]
-    keys += [] if _by_decision(state) else [(_S.captured_at, True)]
+    keys += [] if by_decision(state) else [(_S.captured_at, True)]
     keys.append((_S.sample_id, False))
     return query.order_by(*(key.desc() if falls != backwards else key.asc() for key, falls in keys))
 
 
 def place_of(state: Listed, of: Any = _S) -> tuple[ColumnElement[Any], ...]:
     """The order of a list. Pure. of: columns"""
-    if _by_decision(state):
+    if by_decision(state):
         return of.changed_at.desc(), of.sample_id
     return of.priority, of.captured_at.desc(), of.sample_id
 
 
 def _behind(state: Listed, place: ListPlace) -> ColumnElement[bool]:
     """What stands behind a place. The first term alone bounds the index."""
-    if _by_decision(state):
+    if by_decision(state):
         same = and_(_S.changed_at == place.changed_at, _S.sample_id > place.sample_id)
         return and_(_S.changed_at <= place.changed_at, or_(_S.changed_at < place.changed_at, same))
     later = or_(
@@ -137,7 +137,8 @@ def _behind(state: Listed, place: ListPlace) -> ColumnElement[bool]:
     )
 
 
-def _by_decision(state: Listed) -> bool:
+def by_decision(state: Listed) -> bool:
+    """Whether the list is in the order of decisions, and not in that of the queue. Pure."""
     return state in ("reviewed", "rejected")
 
 

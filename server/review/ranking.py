@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 
 from server.database import review_tables as tables
 from server.database import store as db
@@ -87,8 +87,9 @@ class Ranking:
         moved = _AT_ONCE
         while moved == _AT_ONCE:
             with self._store.writing() as connection:
-                change = update(table).where(table.c.sample_id.in_(some))
-                moved = connection.execute(change.values(priority=table.c.priority + BEHIND)).rowcount
+                for one in (tables.sought, table):  # `some` are told by the latter
+                    change = update(one).where(one.c.sample_id.in_(some)).values(priority=one.c.priority + BEHIND)
+                    moved = connection.execute(change).rowcount
 
     def _captured(self, sample_ids: Sequence[str]) -> dict[str, float]:
         """When moments were; when they came in, where their device's clock was ahead."""
@@ -143,19 +144,18 @@ class Ranking:
 
     def _write(self, places: Sequence[str], row_ids: dict[str, str]) -> None:
         """Only rows that are still what was ranked."""
-        table = db.samples
-        statement = (
-            update(table)
-            .where(table.c.sample_id == bindparam("own_id"), table.c.row_id == bindparam("own_row"))
-            .values(priority=bindparam("place"))
-        )
+        fold, narrow = db.samples, tables.sought
+        is_same = fold.c.sample_id == bindparam("own_id"), fold.c.row_id == bindparam("own_row")
+        of_narrow = narrow.c.sample_id == bindparam("own_id"), exists().where(*is_same)
+        changes = update(fold).where(*is_same), update(narrow).where(*of_narrow)
         values = [
             {"own_id": sample_id, "own_row": row_ids[sample_id], "place": PLACES_FROM + place}
             for place, sample_id in enumerate(places)
         ]
         if values:
             with self._store.writing() as connection:
-                connection.execute(statement, values)
+                for change in changes:
+                    connection.execute(change.values(priority=bindparam("place")), values)
 
     def _write_looks(self, rows: Sequence[SampleRow]) -> None:
         """The difference hashes of moments that have none yet: a search for what looks alike needs them."""

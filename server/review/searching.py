@@ -42,8 +42,9 @@ class Search:
     def find(self, *, person: str = "", now_s: float = 0.0, limit: int = 50, offset: int = 0) -> list[SampleRow]:
         """As of `find`."""
         skips = SkippedBy(person, now_s)
-        if self._wanted.state not in ("reviewed", "rejected") and skips.are_any(self._connection):
-            ids = self._skipped_last(skips, limit=limit, offset=offset)
+        skipped = 0 if order.by_decision(self._wanted.state) else skips.number(self._connection)
+        if skipped:
+            ids = self._skipped_last(skips, skipped, limit=limit, offset=offset)
         elif self._is_whole:
             return order.page(self._connection, self._wanted.state, limit=limit, offset=offset)
         else:
@@ -61,14 +62,14 @@ class Search:
             return {one: narrowing.number(self._looked(), one, limit) for one in get_args(State)}
         return {one: min(known.get(one, 0), sys.maxsize if limit is None else limit) for one in get_args(State)}
 
-    def _skipped_last(self, skips: SkippedBy, *, limit: int, offset: int) -> list[str]:
+    def _skipped_last(self, skips: SkippedBy, skipped: int, *, limit: int, offset: int) -> list[str]:
         fresh = not_(skips.about_it())
-        ids = self._ids(narrowing.in_order(self._looked(), fresh, limit=limit, offset=offset))
+        ids = self._ids(narrowing.in_order(self._looked(), fresh, limit=limit, offset=offset, hides=skipped))
         if len(ids) == limit:
             return ids
         before = offset + len(ids)
         if offset and not ids:
-            earlier = narrowing.in_order(self._looked(), fresh, limit=offset).subquery()
+            earlier = narrowing.in_order(self._looked(), fresh, limit=offset, hides=skipped).subquery()
             before = int(self._connection.execute(select(func.count()).select_from(earlier)).scalar_one())
         left = {"limit": limit - len(ids), "offset": max(offset - before, 0)}
         return [*ids, *self._ids(narrowing.skipped(self._looked(), skips, **left))]

@@ -24,9 +24,11 @@ class SkippedBy:
     now_s: float
     """Wall time, seconds since 1970 in UTC."""
 
-    def are_any(self, connection: Connection) -> bool:
-        """Whether they skipped anything."""
-        return self.person != "" and connection.execute(self.ids().limit(1)).first() is not None
+    def number(self, connection: Connection) -> int:
+        """How many they skipped."""
+        if not self.person:
+            return 0
+        return int(connection.execute(select(func.count()).select_from(self.ids().subquery())).scalar_one())
 
     def ids(self) -> Select[Any]:
         """Of the moments."""

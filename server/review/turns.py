@@ -50,8 +50,8 @@ def _first(connection: Connection, person: str, wanted: MomentFilter, *, now_s: 
     held, skips = tables.review_leases.c, SkippedBy(person, now_s)
     theirs = exists().where(held.sample_id == db.samples.c.sample_id, held.until > now_s, held.person != person)
     looked = narrowing.LookedUp(connection, wanted)
-    fresh = narrowing.in_order(looked, not_(theirs), not_(skips.about_it()), limit=1)
+    fresh = narrowing.in_order(looked, not_(theirs), not_(skips.about_it()), limit=1, hides=None)
     found: str | None = connection.execute(fresh).scalar()
-    if found is None and skips.are_any(connection):
+    if found is None and skips.number(connection):
         found = connection.execute(narrowing.skipped(looked, skips, not_(theirs), limit=1)).scalar()
     return found

@@ -79,7 +79,7 @@ def test_moments_from_before_search_are_found_by_it(tmp_path: Path) -> None:
         connection.execute(
             text(
                 "INSERT INTO samples (sample_id, device, walk_id, row_id, version, state, priority, captured_at, "
-                "changed_at, body) VALUES ('m-1', 'pi-1', 'w', 'm-1#1', 1, 'pending', 0, 1.0, 1.0, :body)"
+                "changed_at, body) VALUES ('m-1', 'pi-1', 'w', 'm-1#1', 1, 'pending', 3, 7.0, 1.0, :body)"
             ),
             {"body": json.dumps(to_dict(row))},
         )
@@ -90,5 +90,6 @@ def test_moments_from_before_search_are_found_by_it(tmp_path: Path) -> None:
             (found,) = connection.execute(select(tables.sought)).mappings().all()
             assert list(search_index.differences(connection)) == []
         assert dict(found).items() >= sought.row_of(row).items(), "as a new one is written"
+        assert (found["priority"], found["captured_at"]) == (3, 7.0)
         for wanted in ({"thing": "cone"}, {"thing": "head obstacle"}, {"wearer": "Ada"}, {"words": "cone duck"}):
             assert searching.count(store, MomentFilter(**wanted)) == 1  # type: ignore[arg-type]

@@ -6,7 +6,9 @@ import json
 import os
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, text, update
@@ -374,6 +376,19 @@ def test_sums_and_cells_that_are_wrong_are_named_and_made_again(home: Path) -> N
     with store.reading() as connection:
         assert connection.execute(tables.rollups.select().order_by(tables.rollups.c.cell)).all() == good
     store.close()
+
+
+@pytest.mark.parametrize("wrong", [{"priority": 4}, {"captured_at": 1.0}, {"state": "rejected"}])
+def test_a_search_that_has_a_moment_in_the_wrong_place_is_named_and_mended(home: Path, wrong: dict[str, Any]) -> None:
+    with closing(db.open_store(home)) as store, store.writing() as connection:
+        right = sorted(connection.execute(tables.sought.select()).mappings(), key=lambda row: row["sample_id"])
+        first = right[0]["number"]
+        connection.execute(update(tables.sought).where(tables.sought.c.number == first).values(**wrong))
+    assert "moment out of date" in _kinds(_look(home))
+    assert _look(home, repair=True).well
+    with closing(db.open_store(home)) as store, store.reading() as connection:
+        mended = sorted(connection.execute(tables.sought.select()).mappings(), key=lambda row: row["sample_id"])
+    assert mended == right
 
 
 def test_what_is_left_to_do_is_said_in_words() -> None:

@@ -231,6 +231,22 @@ def test_an_index_of_before_it_knew_states_and_wearers_becomes_one_of_today(desk
 
 
 @pytest.mark.both_databases
+def test_an_index_of_before_it_knew_the_order_of_the_queue_becomes_one_of_today(desk: House) -> None:
+    desk.send_all([moment(n, raw_output="Caution, cone ahead.", flags=("audit",) if n % 2 else ()) for n in range(5)])
+    decide(desk, row_of(desk, name(1)).row_id, by="Ana", action="nothing")
+    with desk.store.reading() as connection:
+        known = sorted(connection.execute(select(tables.sought)).mappings(), key=lambda row: row["number"])
+        assert len({row["priority"] for row in known}) > 1
+    before = [row.sample_id for row in searching.find(desk.store, MomentFilter(words="cone", state="all"))]
+    moved(desk.store.engine, "0025")
+    moved(desk.store.engine, "head")
+    with desk.store.reading() as connection:
+        assert sorted(connection.execute(select(tables.sought)).mappings(), key=lambda row: row["number"]) == known
+    found = [row.sample_id for row in searching.find(desk.store, MomentFilter(words="cone", state="all"))]
+    assert found == before
+
+
+@pytest.mark.both_databases
 def test_a_word_without_end_is_found_by_any_part_of_it(desk: House) -> None:
     """As PostgreSQL takes no long key into an index: a moment with such a word would never be taken."""
     drawn = random.Random(3)

@@ -174,6 +174,30 @@ def test_each_list_is_what_a_look_at_every_moment_gives(
     all_agree(known, random.Random(most_sorted + most_merged))
 
 
+@pytest.mark.parametrize("most_sorted", [5_000, 40])
+@pytest.mark.parametrize("person", ["", "Ana"])
+def test_each_page_of_what_words_find_is_the_one_of_all_that_they_find_in_order(
+    known: Known, most_sorted: int, person: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first of them are asked for, by what the narrow rows say of the order. Those that they skipped lately
+    stand among these."""
+    monkeypatch.setattr(narrowing, "SORTED_BY_WORDS", most_sorted)
+    long = 0
+    for words, flag in (("stop", ""), ("stop", "audit"), ("a", "low_confidence"), ("", "audit")):
+        for seen_by in (None, *PEOPLE[:4]):
+            for state in ("pending", "all"):
+                wanted = MomentFilter(state=state, words=words, flag=flag, seen_by=seen_by)
+                right = listed(known, wanted, person)
+                long += len(right) > 20
+                for limit, offset in ((1, 0), (2, 1), (5, 0), (5, 8), (3, 17), (9, len(right) - 4)):
+                    rows = searching.find(
+                        known.store, wanted, person=person, now_s=NOW_S, limit=limit, offset=max(offset, 0)
+                    )
+                    page = [row.sample_id for row in rows]
+                    assert page == right[max(offset, 0) : max(offset, 0) + limit], (wanted, limit, offset)
+    assert long > 20, "several pages"
+
+
 @pytest.mark.both_databases
 def test_each_list_is_the_same_in_either_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrowing, "SORTED", 6)
@@ -221,7 +245,7 @@ def test_sqlite_counts_by_indexes_alone(known: Known) -> None:
 def test_a_statement_takes_no_value_for_each_moment_that_was_found(
     known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 3,500 moments of each wearer and
+    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 5,000 moments of each wearer and
     state are more."""
     wanted = MomentFilter(words="stop a")
     right = listed(known, wanted, "")

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from server.database import review_tables as tables
 from server.database import store as db
-from server.review import decisions, ranking, selection
+from server.review import decisions, ranking, searching, selection
 from server.review.decisions import ReviewDecision
+from server.review.moment_filter import MomentFilter
 from server.review.ranking import Ranking
 from server.review.selection import Candidate, Confirmed, SelectionSettings
 from tests.server.dataset.moments import House, moment
@@ -165,6 +167,26 @@ def test_what_stands_behind_the_window_keeps_its_flags_order_and_moves_up(
     with house.store.reading() as connection:
         places = dict(connection.execute(select(db.samples.c.sample_id, db.samples.c.priority)).all())
     assert places["pi-1-b00t-000004"] < ranking.BEHIND < places["pi-1-b00t-000000"]
+    assert sought_places(house) == places, "what a search sorts by"
+
+
+def sought_places(house: House) -> dict[str, int]:
+    with house.store.reading() as connection:
+        return dict(connection.execute(select(tables.sought.c.sample_id, tables.sought.c.priority)).all())
+
+
+@pytest.mark.both_databases
+def test_a_search_has_the_order_of_the_queue_and_nothing_of_a_row_that_is_not_the_ranked_one(desk: House) -> None:
+    desk.send_all([moment(n, flags=("audit",), walk_id=f"walk-{n}", spoken="kerb") for n in range(6)])
+    keeper, decided = Ranking(desk.store, desk.dataset), "pi-1-b00t-000002"
+    names = [row.sample_id for row in decisions.listing(desk.store)]
+    keeper._write(names[::-1], {one: "another" if one == decided else f"{one}#1" for one in names})
+    queue_of = [row.sample_id for row in decisions.listing(desk.store)]
+    assert queue_of == [decided, *(one for one in names[::-1] if one != decided)]
+    assert sought_places(desk)[decided] < ranking.PLACES_FROM <= min(sought_places(desk)[one] for one in queue_of[1:])
+    for limit in (1, 3, 6):
+        found = searching.find(desk.store, MomentFilter(words="kerb"), limit=limit)
+        assert [row.sample_id for row in found] == queue_of[:limit]
 
 
 def test_a_decision_taken_meanwhile_stays(house: House) -> None:
