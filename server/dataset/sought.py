@@ -43,7 +43,7 @@ def keep(connection: Connection, rows: Sequence[SampleRow]) -> None:
 def _values(connection: Connection, rows: Sequence[SampleRow]) -> list[dict[str, Any]]:
     """The rows to be written; terms that are new are."""
     places = _places(connection, [row.sample_id for row in rows])
-    values = [{**row_of(row), **places.get(row.sample_id, {})} for row in rows]
+    values = [{**row_of(row), **places.get(row.sample_id, dict.fromkeys(PLACE, 0))} for row in rows]
     named = [search_index.terms_of(value) for value in values]
     ids = search_index.ids_of(connection, set().union(*named))
     return [{**value, "terms": sorted(ids[term] for term in terms)} for value, terms in zip(values, named, strict=True)]
