@@ -13,7 +13,6 @@ said again before repeat_s have passed, and the sentinel waits for a pause in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
@@ -26,7 +25,8 @@ FAILED = "Guidance has failed. Walk without it."
 ENDED = "Guidance ended."
 NEVER_S = float("-inf")
 STEADY_S = 0.5  # of looks, before the agent is asked to say that it is back
-FORGIVEN_S = 10.0  # of gaps behind the first: one that hardly ever runs speaks in the end
+FORGIVEN_S = 10.0  # of gaps behind the first, in all: one that hardly ever runs speaks in the end
+MOST_GAPS = 20  # behind the first: together they are longer than what is forgiven
 Gap = tuple[float, float]
 """From when to when the sentinel itself did not run."""
 
@@ -250,18 +250,15 @@ def _silent_s(state: SentinelState, since_s: float) -> float:
     that slept wakes one process after the other; later ones count for themselves, or a starved sentinel never spoke."""
     gaps = [gap for gap in state.gaps if gap[1] > since_s]
     from_s = max(since_s, gaps[0][1]) if gaps else since_s
-    return state.now_s - from_s - _length_s(gaps[1:])
+    return state.now_s - from_s - min(FORGIVEN_S, sum(to_s - start_s for start_s, to_s in gaps[1:]))
 
 
 def _gaps(state: SentinelState, view: AgentView | None, now_s: float, limits: WatchLimits) -> tuple[Gap, ...]:
     since_s = NEVER_S if view is None else min(view.record.beat_s, view.record.live_s)
     own = tuple(gap for gap in state.gaps if gap[1] > since_s)
-    is_one = now_s - state.now_s > limits.gap_s and _length_s(own[1:]) < FORGIVEN_S
-    return (*own, (state.now_s, now_s)) if is_one else own
-
-
-def _length_s(gaps: Sequence[Gap]) -> float:
-    return sum(to_s - from_s for from_s, to_s in gaps)
+    if now_s - state.now_s <= limits.gap_s:
+        return own
+    return (*own[:1], *own[1:][-MOST_GAPS:], (state.now_s, now_s))
 
 
 def told(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from server.database import review_tables as tables
 from server.database import store as db
+from server.database.as_rows import as_rows
 from server.database.bodies import wearer_of
 from server.dataset import search_index
 from server.dataset.sample_row import SampleRow
@@ -81,6 +82,14 @@ def _places(connection: Connection, sample_ids: Sequence[str]) -> dict[str, dict
     query = select(fold.sample_id, fold.priority, fold.captured_at)
     found = (connection.execute(query.where(fold.sample_id.in_(some))) for some in search_index.pieces(sample_ids))
     return {row.sample_id: {name: getattr(row, name) for name in PLACE} for some in found for row in some}
+
+
+def place_again(connection: Connection, sample_ids: Sequence[str]) -> None:
+    """Say where these stand in the queue since their folds were placed anew, inside the caller's transaction."""
+    fold = db.samples.c
+    stands = select(fold.priority).where(fold.sample_id == _C.sample_id).scalar_subquery()
+    own = _C.sample_id.in_(as_rows(connection, sample_ids)), exists().where(fold.sample_id == _C.sample_id)
+    connection.execute(update(_T).where(*own).values(priority=stands))
 
 
 def _postings(known: Iterable[Any]) -> set[Posting]:

@@ -34,7 +34,7 @@ from server.review.skipping import SkippedBy
 
 SORTED = 5_000
 """Moments that are sorted, of a walk, of days, and of what people marked: they may stand anywhere in the list."""
-SORTED_BY_WORDS = 5_000
+SORTED_BY_WORDS = 3_500
 """The same of those with some words: of more, a page is found sooner in the list."""
 MOST_MERGED = 60
 """Wearers of whom each has a list of their own read."""

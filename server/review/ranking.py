@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from server.database import review_tables as tables
 from server.database import store as db
+from server.database.as_rows import as_rows
 from server.database.store import Store
 from server.dataset import alike, pictures, row_log, search_index, sought
 from server.dataset.folder import Dataset
@@ -87,9 +88,11 @@ class Ranking:
         moved = _AT_ONCE
         while moved == _AT_ONCE:
             with self._store.writing() as connection:
-                for one in (tables.sought, table):  # `some` are told by the latter
-                    change = update(one).where(one.c.sample_id.in_(some)).values(priority=one.c.priority + BEHIND)
-                    moved = connection.execute(change).rowcount
+                ids = list(connection.execute(some).scalars())
+                moved = len(ids)
+                change = update(table).where(table.c.sample_id.in_(as_rows(connection, ids)))
+                connection.execute(change.values(priority=table.c.priority + BEHIND))
+                sought.place_again(connection, ids)
 
     def _captured(self, sample_ids: Sequence[str]) -> dict[str, float]:
         """When moments were; when they came in, where their device's clock was ahead."""
@@ -144,18 +147,20 @@ class Ranking:
 
     def _write(self, places: Sequence[str], row_ids: dict[str, str]) -> None:
         """Only rows that are still what was ranked."""
-        fold, narrow = db.samples, tables.sought
-        is_same = fold.c.sample_id == bindparam("own_id"), fold.c.row_id == bindparam("own_row")
-        of_narrow = narrow.c.sample_id == bindparam("own_id"), exists().where(*is_same)
-        changes = update(fold).where(*is_same), update(narrow).where(*of_narrow)
+        table = db.samples
+        statement = (
+            update(table)
+            .where(table.c.sample_id == bindparam("own_id"), table.c.row_id == bindparam("own_row"))
+            .values(priority=bindparam("place"))
+        )
         values = [
             {"own_id": sample_id, "own_row": row_ids[sample_id], "place": PLACES_FROM + place}
             for place, sample_id in enumerate(places)
         ]
         if values:
             with self._store.writing() as connection:
-                for change in changes:
-                    connection.execute(change.values(priority=bindparam("place")), values)
+                connection.execute(statement, values)
+                sought.place_again(connection, places)
 
     def _write_looks(self, rows: Sequence[SampleRow]) -> None:
         """The difference hashes of moments that have none yet: a search for what looks alike needs them."""

@@ -437,9 +437,22 @@ def test_one_that_never_runs_for_long_speaks_in_the_end(scene: Scene, kind: str)
     while not scene.said and scene.now_s < began_s + 60:
         scene.now_s = round(scene.now_s + 1.05, 3)
         scene.feel(BoardRead(scene.view))
-        assert len(scene.state.gaps) < 14
+        assert len(scene.state.gaps) <= 2 + watch.MOST_GAPS
     assert scene.sayings == [Saying.STOPPED]
     assert scene.now_s - began_s < 2.4 + watch.FORGIVEN_S + 4
+
+
+def test_one_that_beats_and_does_not_look_is_never_taken_for_hung(scene: Scene) -> None:
+    """What is forgiven since the last look is no part of what is forgiven since the last sign of life: one that hangs
+    may be killed for the sound card."""
+    scene.looks = False
+    for _ in range(40):
+        scene.pass_s(0.3)
+        scene.now_s = round(scene.now_s + 2.5, 3)
+        scene.feel(BoardRead(scene.view))
+        assert watch.judge(scene.state, scene.view, scene.limits) in (watch.Health.LIVE, watch.Health.BLIND)
+    assert scene.sayings[0] == Saying.STOPPED
+    assert scene.state.useless_pid is not None, "it says nothing itself"
 
 
 @pytest.mark.parametrize("slept_s", [1.2, 60.0, 3600.0])
