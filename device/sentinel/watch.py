@@ -25,8 +25,8 @@ FAILED = "Guidance has failed. Walk without it."
 ENDED = "Guidance ended."
 NEVER_S = float("-inf")
 STEADY_S = 0.5  # of looks, before the agent is asked to say that it is back
-FORGIVEN_S = 10.0  # of gaps behind the first, in all: one that hardly ever runs speaks in the end
-MOST_GAPS = 20  # behind the first: together they are longer than what is forgiven
+FORGIVEN_S = 10.0  # of gaps behind the first, until they are so long: one that hardly ever runs speaks in the end
+MOST_GAPS = 20  # behind the first: together they are longer
 Gap = tuple[float, float]
 """From when to when the sentinel itself did not run."""
 
@@ -250,7 +250,11 @@ def _silent_s(state: SentinelState, since_s: float) -> float:
     that slept wakes one process after the other; later ones count for themselves, or a starved sentinel never spoke."""
     gaps = [gap for gap in state.gaps if gap[1] > since_s]
     from_s = max(since_s, gaps[0][1]) if gaps else since_s
-    return state.now_s - from_s - min(FORGIVEN_S, sum(to_s - start_s for start_s, to_s in gaps[1:]))
+    forgiven_s = 0.0
+    for start_s, to_s in gaps[1:]:
+        if forgiven_s < FORGIVEN_S:
+            forgiven_s += to_s - start_s
+    return state.now_s - from_s - forgiven_s
 
 
 def _gaps(state: SentinelState, view: AgentView | None, now_s: float, limits: WatchLimits) -> tuple[Gap, ...]:

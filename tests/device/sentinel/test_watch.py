@@ -455,6 +455,16 @@ def test_one_that_beats_and_does_not_look_is_never_taken_for_hung(scene: Scene) 
     assert scene.state.useless_pid is not None, "it says nothing itself"
 
 
+def test_a_machine_that_falls_asleep_again_at_once_is_no_alarm(scene: Scene) -> None:
+    scene.looks = False
+    for _ in range(2):
+        scene.now_s = round(scene.now_s + 3600, 3)
+        scene.pass_s(0.5)
+    scene.looks = True
+    scene.pass_s(5)
+    assert scene.said == []
+
+
 @pytest.mark.parametrize("slept_s", [1.2, 60.0, 3600.0])
 def test_after_a_sleep_an_agent_has_all_its_time_again(scene: Scene, slept_s: float) -> None:
     """One of few looks, or a camera that is opened again: neither before nor after the sleep it was late."""
