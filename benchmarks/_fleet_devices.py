@@ -226,8 +226,9 @@ class Fleet:
 
     def connect(self) -> None:
         for device in self.devices:
-            self._connect(device)
-            self.turn(0.0)
+            if device.connection is None:
+                self._connect(device)
+                self.turn(0.0)
         self.until(lambda: all(device.online for device in self.devices))
 
     def _connect(self, device: FleetDevice) -> None:

@@ -8,7 +8,9 @@ in a few processes (benchmarks._fleet_devices). All of that shares this machine'
 other work, processor time and shares say more.
 
     burst    all devices send two chunks from the same instant on: how much goes twice, how fast that is beside one
-             device alone that sends as much, and the server's processor time a chunk
+             device alone, and the server's processor time a chunk. A machine that others share is twice as fast in one
+             half minute as in the next: one device sends before and after, and of several bursts each figure is the
+             median (of what went twice the most); all of them stand under `bursts`
     steady   every device seals one chunk a minute: how long until all of it is merged
 """
 
@@ -27,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 from rich.console import Console
@@ -49,7 +52,7 @@ from shared import atomic
 from shared.clock import SystemClock
 
 OUT = BUILD / "bench" / "fleet.json"
-DEVICES, CHUNKS, STEADY_S, EVERY_S = 1000, 2, 20.0, 60.0
+DEVICES, CHUNKS, TIMES, STEADY_S, EVERY_S = 1000, 2, 3, 20.0, 60.0
 PROCESSES = 4
 SINGLE_CHUNKS = 200
 START_WITHIN_S = 120.0
@@ -63,6 +66,7 @@ class Plan:
     chunks: int
     steady_s: float
     folder: Path
+    times: int = TIMES
 
     @property
     def single_chunks(self) -> int:
@@ -114,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=(__doc__ or "").split("\n\n")[0])
     options.add_argument("--devices", type=int, default=DEVICES, help="how many (default %(default)s)")
     options.add_argument("--chunks", type=int, default=CHUNKS, help="each brings to a burst (default %(default)s)")
+    options.add_argument("--times", type=int, default=TIMES, help="that they do (default %(default)s)")
     options.add_argument("--steady", type=float, default=STEADY_S, metavar="S", help="seconds (default %(default)s)")
     options.add_argument("--workers", default="1,2,3", metavar="N,N", help="how many take in (default %(default)s)")
     options.add_argument("--no-tls", action="store_true", help="leave out the run with TLS")
@@ -121,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default {OUT})")
     chosen = options.parse_args(argv)
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(chosen.devices, chosen.chunks, chosen.steady, chosen.folder.absolute())
+    plan = Plan(chosen.devices, chosen.chunks, chosen.steady, chosen.folder.absolute(), chosen.times)
     console, workers = Console(), [int(one) for one in chosen.workers.split(",")]
     figures: dict[str, Any] = {"machine": machine(), "devices": plan.devices, "workers": []}
     for count in workers:
@@ -154,19 +159,38 @@ def run(plan: Plan, workers: int, *, secure: bool, steady: bool) -> dict[str, An
     with ExitStack() as stack:
         ground = stack.enter_context(site(plan, workers, secure=secure))
         single = stack.enter_context(closing(Crowd(ground.port, ground.folder, plan.devices, 1)))
-        alone = burst(ground, [single], plan.single_chunks)
+        alone = [burst(ground, [single], plan.single_chunks)]
         each = -(-plan.devices // min(PROCESSES, plan.devices))
         crowds = [
             stack.enter_context(closing(Crowd(ground.port, ground.folder, first, min(each, plan.devices - first))))
             for first in range(0, plan.devices, each)
         ]
-        together = burst(ground, crowds, plan.chunks)
-        together |= {"single_mb_s": alone["mb_s"], "share_of_single": together["mb_s"] / alone["mb_s"]}
-        together |= {"single_cpu_ms_per_chunk": alone["cpu_ms_per_chunk"]}
-        found: dict[str, Any] = {"burst": together}
+        bursts = []
+        for _ in range(plan.times):
+            together = burst(ground, crowds, plan.chunks)
+            alone.append(burst(ground, [single], plan.single_chunks))
+            bursts.append(together | beside(together, alone[-2:]))
+        found: dict[str, Any] = {"burst": middle(bursts), "bursts": bursts}
         if steady:
             found["steady"] = walking(ground, crowds, plan.steady_s)
         return found
+
+
+def beside(together: dict[str, Any], alone: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The figures of one device, before and after, and what share of its pace all together had."""
+    mb_s, cpu_ms = (fmean(one[key] for one in alone) for key in ("mb_s", "cpu_ms_per_chunk"))
+    share = together["mb_s"] / mb_s
+    return {"single_mb_s": mb_s, "share_of_single": share, "single_cpu_ms_per_chunk": cpu_ms}
+
+
+def middle(bursts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of each figure the median; of what went wrong, all that did."""
+    worst = {
+        "resent_share": max(one["resent_share"] for one in bursts),
+        "cuts": sum(one["cuts"] for one in bursts),
+        "refusals": [reason for one in bursts for reason in one["refusals"]],
+    }
+    return {key: median(one[key] for one in bursts) for key in bursts[0] if key not in worst} | worst
 
 
 def burst(ground: Ground, crowds: Sequence[Crowd], count: int) -> dict[str, Any]:
