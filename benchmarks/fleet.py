@@ -12,6 +12,9 @@ other work, processor time and shares say more.
              half minute as in the next: one device sends before and after, and of several bursts each figure is the
              median (of what went twice the most); all of them stand under `bursts`
     steady   every device seals one chunk a minute: how long until all of it is merged
+
+What it writes (CHUNK_BYTES for each chunk, 13 GB in all) is deleted at the very end: a disk that is told of what was
+deleted (ext4 with `discard`) works on that for minutes, in which the server's syncs take twice as much.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +59,7 @@ OUT = BUILD / "bench" / "fleet.json"
 DEVICES, CHUNKS, TIMES, STEADY_S, EVERY_S = 1000, 2, 3, 20.0, 60.0
 PROCESSES = 4
 SINGLE_CHUNKS = 200
+CHUNK_BYTES = 530_000  # on the device's side and on the server's
 START_WITHIN_S = 120.0
 
 
@@ -126,19 +131,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default {OUT})")
     chosen = options.parse_args(argv)
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(chosen.devices, chosen.chunks, chosen.steady, chosen.folder.absolute(), chosen.times)
-    console, workers = Console(), [int(one) for one in chosen.workers.split(",")]
+    workers = [int(one) for one in chosen.workers.split(",")]
+    need_room(chosen.folder, (len(workers) + 1) * chosen.times * chosen.devices * chosen.chunks * CHUNK_BYTES)
+    with tempfile.TemporaryDirectory(prefix="bench-fleet-", dir=chosen.folder.absolute()) as folder:
+        plan = Plan(chosen.devices, chosen.chunks, chosen.steady, Path(folder), chosen.times)
+        measure(plan, workers, tls=not chosen.no_tls, out=chosen.out)
+
+
+def need_room(folder: Path, wanted: int) -> None:
+    """Raises: SystemExit where the disk has less room."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise SystemExit(f"bench: {wanted / 1e9:.0f} GB are written to {folder}, and {free / 1e9:.0f} GB are free.")
+
+
+def measure(plan: Plan, workers: Sequence[int], *, tls: bool, out: Path) -> None:
+    """All runs, one after the other."""
+    console = Console()
     figures: dict[str, Any] = {"machine": machine(), "devices": plan.devices, "workers": []}
     for count in workers:
         with console.status(f"{count} worker(s)"):
             row = {"workers": count, **run(plan, count, secure=False, steady=count == workers[0])}
         figures["workers"].append(row)
         figures |= {key: figures["workers"][0][key] for key in ("burst", "steady")}
-        atomic.write_json(chosen.out, figures)  # after each, so that Ctrl-C loses none
-    if not chosen.no_tls:
+        atomic.write_json(out, figures)  # after each, so that Ctrl-C loses none
+    if tls:
         with console.status("TLS"):
             figures["tls"] = run(plan, workers[0], secure=True, steady=True)
-        atomic.write_json(chosen.out, figures)
+        atomic.write_json(out, figures)
     show(console, figures)
 
 
@@ -244,7 +264,7 @@ def answers(crowds: Sequence[Crowd], **command: Any) -> list[dict[str, Any]]:
 @contextmanager
 def site(plan: Plan, workers: int, *, secure: bool) -> Iterator[Ground]:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-fleet-", dir=plan.folder)))
+        folder = Path(tempfile.mkdtemp(prefix="home-", dir=plan.folder))
         templates(folder)
         home = folder / "home"
         home.mkdir()
