@@ -88,10 +88,8 @@ def _agrees(fold: Any, body: dict[str, Any], *, counted: bool) -> bool:
     if fold.body != body or fold.wearer != wearer_of(body, str(body["device"])):
         return False
     row = from_dict(body)
-    found_by = sought.row_of(row)
-    if any(getattr(fold, f"sought_{name}") != found_by[name] for name in _SOUGHT):
-        return False
-    if any(getattr(fold, f"sought_{name}") != getattr(fold, name) for name in sought.PLACE):
+    found_by = sought.row_of(row) | {name: getattr(fold, name) for name in sought.PLACE}
+    if any(getattr(fold, f"sought_{name}") != found_by[name] for name in (*_SOUGHT, *sought.PLACE)):
         return False
     return not counted or all(getattr(fold, name) == is_ for name, is_ in rollups.values_of(row).items())
 

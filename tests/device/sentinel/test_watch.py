@@ -3,92 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.sentinel import watch
-from device.sentinel.board import AgentPhase, AgentRecord
-from device.sentinel.watch import (
-    AgentView,
-    AskSupervisor,
-    BoardRead,
-    KillAgent,
-    Play,
-    Played,
-    Quit,
-    Saying,
-    SentinelAction,
-    SupervisorAnswered,
-    WatchLimits,
-)
-
-TICK_S = 0.1
-FIRST = AgentRecord(pid=7, started=70, phase=AgentPhase.GUIDING, began_s=100.0, beat_s=100.0, live_s=100.0)
-
-
-@dataclass
-class Scene:
-    """A sentinel and an agent in made-up time. What is played is heard `plays_s` later."""
-
-    limits: WatchLimits
-    now_s: float = 100.0
-    record: AgentRecord | None = FIRST
-    exists: bool = True
-    beats: bool = True
-    looks: bool = True
-    voice: bool = True
-    heard: bool = True
-    busy: bool = False
-    plays_s: float = 1.5
-    said: list[tuple[float, Saying]] = field(default_factory=list)
-    others: list[SentinelAction] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.state = watch.begin(self.now_s, self.view)
-
-    @property
-    def view(self) -> AgentView | None:
-        return None if self.record is None else AgentView(self.record, self.exists)
-
-    def pass_s(self, seconds: float) -> None:
-        """Let time pass in ticks."""
-        for _ in range(round(seconds / TICK_S)):
-            self.now_s = round(self.now_s + TICK_S, 3)
-            if self.record is not None and self.exists and self.beats:
-                self.record = replace(
-                    self.record,
-                    beat_s=self.now_s,
-                    live_s=self.now_s if self.looks else self.record.live_s,
-                    voice_s=self.now_s if self.voice else self.record.voice_s,
-                )
-            self._end_sound()
-            self.feel(BoardRead(self.view))
-
-    def _end_sound(self) -> None:
-        playing = self.state.playing
-        if playing is not None and self.now_s - self.said[-1][0] >= (self.plays_s if self.heard else 0.1):
-            self.feel(Played(playing, self.heard, busy=self.busy))
-
-    def feel(self, event: watch.SentinelEvent) -> None:
-        self.state, actions = watch.step(self.state, event, self.now_s, self.limits)
-        for action in actions:
-            if isinstance(action, Play):
-                self.said.append((self.now_s, action.saying))
-            else:
-                self.others.append(action)
-
-    @property
-    def sayings(self) -> list[Saying]:
-        return [saying for _, saying in self.said]
-
-    def agent_says(self, *, told: bool = False, back: bool = False, for_s: float = 1.5) -> None:
-        assert self.record is not None
-        told_s = self.now_s if told else self.record.told_s
-        back_s = self.now_s if back else self.record.back_s
-        self.record = replace(self.record, told_s=told_s, back_s=back_s, speaking_until_s=self.now_s + for_s)
+from device.sentinel.board import AgentPhase
+from device.sentinel.watch import AskSupervisor, KillAgent, Quit, Saying, SupervisorAnswered, WatchLimits
+from tests.device.sentinel.scene import FIRST, TICK_S, Scene, fault
 
 
 @pytest.fixture
@@ -104,17 +28,6 @@ def alone() -> Scene:
     made = Scene(WatchLimits())
     made.pass_s(10)
     return made
-
-
-def fault(scene: Scene, kind: str) -> None:
-    if kind == "gone":
-        scene.exists = False
-    elif kind == "hung":
-        scene.beats = False
-    elif kind == "blind":
-        scene.looks = False
-    else:
-        scene.voice = False
 
 
 FAULTS = ("gone", "hung", "blind", "mute")
@@ -403,90 +316,6 @@ def test_an_agent_that_tells_of_its_camera_is_never_killed(scene: Scene) -> None
     scene.agent_says(told=True)
     scene.pass_s(60)
     assert not any(isinstance(action, KillAgent) for action in scene.others)
-
-
-def test_a_machine_that_slept_is_no_alarm(scene: Scene) -> None:
-    scene.now_s += 3600
-    scene.feel(BoardRead(scene.view))
-    scene.pass_s(0.3)
-    assert scene.said == []
-    scene.beats = False
-    scene.pass_s(2.3)
-    assert scene.sayings == [Saying.STOPPED]
-
-
-@pytest.mark.parametrize("kind", ["hung", "blind"])
-@pytest.mark.parametrize("awake_s", [0.4, 1.0, 1.9])
-def test_a_sentinel_that_is_starved_again_and_again_still_speaks(scene: Scene, kind: str, awake_s: float) -> None:
-    """Each time it ran again it forgave the agent all of its silence: it would never have spoken."""
-    fault(scene, kind)
-    began_s, starved_s = scene.now_s, 0.0
-    while not scene.said and scene.now_s < began_s + 60:
-        scene.pass_s(awake_s)
-        if not scene.said:
-            scene.now_s, starved_s = scene.now_s + 1.5, starved_s + 1.5 + TICK_S
-    at_s, saying = scene.said[0]
-    assert saying == Saying.STOPPED
-    assert at_s - began_s - starved_s <= 2.6 + awake_s, "the first time it runs again, it forgives what was before"
-
-
-@pytest.mark.parametrize("kind", ["hung", "blind"])
-def test_one_that_never_runs_for_long_speaks_in_the_end(scene: Scene, kind: str) -> None:
-    fault(scene, kind)
-    began_s = scene.now_s
-    while not scene.said and scene.now_s < began_s + 60:
-        scene.now_s = round(scene.now_s + 1.05, 3)
-        scene.feel(BoardRead(scene.view))
-        assert len(scene.state.gaps) <= 2 + watch.MOST_GAPS
-    assert scene.sayings == [Saying.STOPPED]
-    assert scene.now_s - began_s < 2.4 + watch.FORGIVEN_S + 4
-
-
-def test_one_that_beats_and_does_not_look_is_never_taken_for_hung(scene: Scene) -> None:
-    """What is forgiven since the last look is no part of what is forgiven since the last sign of life: one that hangs
-    may be killed for the sound card."""
-    scene.looks = False
-    for _ in range(40):
-        scene.pass_s(0.3)
-        scene.now_s = round(scene.now_s + 2.5, 3)
-        scene.feel(BoardRead(scene.view))
-        assert watch.judge(scene.state, scene.view, scene.limits) in (watch.Health.LIVE, watch.Health.BLIND)
-    assert scene.sayings[0] == Saying.STOPPED
-    assert scene.state.useless_pid is not None, "it says nothing itself"
-
-
-def test_a_machine_that_falls_asleep_again_at_once_is_no_alarm(scene: Scene) -> None:
-    scene.looks = False
-    for _ in range(2):
-        scene.now_s = round(scene.now_s + 3600, 3)
-        scene.pass_s(0.5)
-    scene.looks = True
-    scene.pass_s(5)
-    assert scene.said == []
-
-
-@pytest.mark.parametrize("slept_s", [1.2, 60.0, 3600.0])
-def test_after_a_sleep_an_agent_has_all_its_time_again(scene: Scene, slept_s: float) -> None:
-    """One of few looks, or a camera that is opened again: neither before nor after the sleep it was late."""
-    scene.looks = False
-    scene.pass_s(1.2)
-    scene.now_s = round(scene.now_s + slept_s, 3)
-    scene.pass_s(2.3)
-    assert scene.said == []
-    scene.pass_s(0.4)
-    assert scene.sayings == [Saying.STOPPED]
-
-
-@given(st.lists(st.tuples(st.floats(0.2, 3.0), st.floats(1.2, 20.0)), max_size=8))
-@settings(deadline=None)
-def test_however_it_is_starved_an_agent_that_goes_on_is_no_alarm(stretches: list[tuple[float, float]]) -> None:
-    scene = Scene(WatchLimits(supervised=True))
-    for awake_s, starved_s in stretches:
-        scene.pass_s(awake_s)
-        scene.now_s = round(scene.now_s + starved_s, 3)
-        scene.feel(BoardRead(scene.view))  # it runs again before the agent does
-        assert len(scene.state.gaps) <= 2, "they do not pile up"
-    assert scene.said == []
 
 
 def test_the_heartbeat_is_off_unless_asked_for_and_keeps_quiet_while_the_agent_speaks() -> None:
