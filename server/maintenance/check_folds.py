@@ -13,7 +13,7 @@ from server.database import store as db
 from server.database.bodies import wearer_of
 from server.database.store import Store
 from server.dataset import rollups, row_log, search_index, sought
-from server.dataset.sample_row import from_dict, number_in
+from server.dataset.sample_row import SampleRow, from_dict, number_in
 from server.maintenance.findings import HomeFinding
 from server.maintenance.progress import EVERY, Told, nobody, told
 
@@ -88,10 +88,15 @@ def _agrees(fold: Any, body: dict[str, Any], *, counted: bool) -> bool:
     if fold.body != body or fold.wearer != wearer_of(body, str(body["device"])):
         return False
     row = from_dict(body)
-    found_by = sought.row_of(row) | {name: getattr(fold, name) for name in sought.PLACE}
-    if any(getattr(fold, f"sought_{name}") != found_by[name] for name in (*_SOUGHT, *sought.PLACE)):
+    if not _is_found_as(fold, row):
         return False
     return not counted or all(getattr(fold, name) == is_ for name, is_ in rollups.values_of(row).items())
+
+
+def _is_found_as(fold: Any, row: SampleRow) -> bool:
+    """Whether its narrow row says what its newest row and its fold say."""
+    right = sought.row_of(row) | {name: getattr(fold, name) for name in sought.PLACE}
+    return all(getattr(fold, f"sought_{name}") == right[name] for name in (*_SOUGHT, *sought.PLACE))
 
 
 def fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
