@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from device.health.sentinel_keeper import LOG
 from device.sentinel.board import NAME, AgentPhase, Board
 from device.sentinel.watch import Saying
 from shared.clock import SystemClock
@@ -46,14 +47,9 @@ class Walk:
         (path,) = self.runtime.glob(f"waycue-*/*/{NAME}")
         return Board(path)
 
-    @property
-    def _log(self) -> Path:
-        return self.runtime / "walk.log"
-
     def said(self) -> str:
         """What the sentinel wrote about itself, for a test that fails."""
-        lines = self._log.read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if line.startswith("waycue-sentinel"))
+        return (self.board.path.parent / LOG).read_text(errors="replace")
 
     @property
     def sentinel_pid(self) -> int:
@@ -70,16 +66,15 @@ class Walk:
         """Returns once it guides and nothing is being said."""
         if self.process is None or self.process.poll() is not None:
             self._bury()
-            with self._log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.device.sentinel.walker", str(self.folder)],
-                    cwd=ROOT,
-                    env=os.environ | self.env | {"XDG_RUNTIME_DIR": str(self.runtime), "PYTHONPATH": str(ROOT)},
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                )
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.device.sentinel.walker", str(self.folder)],
+                cwd=ROOT,
+                env=os.environ | self.env | {"XDG_RUNTIME_DIR": str(self.runtime), "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
             assert self.process.stdout is not None
             assert self.process.stdout.readline() == "ready\n"
         until(self._is_calm, "guidance, and silence", timeout_s=START_S)
