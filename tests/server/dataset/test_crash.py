@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
+from server.database import review_tables as tables
 from server.database import store as db
 from server.dataset import row_log
 from server.dataset.folder import Dataset
@@ -71,6 +73,25 @@ def test_a_file_put_back_from_a_backup_gets_its_missing_rows_again(house: House)
     house.dataset.log.write_bytes(backup)
     assert row_log.reconcile(house.store, house.dataset, now_s=1.0) == (2, 0)
     assert house.dataset.rows() == newest
+
+
+def test_an_older_row_that_is_taken_in_again_changes_nothing_of_what_the_newest_says(house: House) -> None:
+    """Its priority stayed that of the older row."""
+    house.send(moment(0, flags=("audit",)))
+    (first,) = house.dataset.rows()
+    later = replace(first, row_id=first.row_id.replace("#1", "#2"), flags=("correction",))
+    with house.store.writing() as connection:
+        row_log.insert_row(connection, later, now_s=house.clock.utc_s())
+    row_log.flush(house.store, house.dataset, now_s=house.clock.utc_s())
+    narrow = [column for column in tables.sought.c if column.name != "terms"]  # numbers of terms are given anew
+    with house.store.reading() as connection:
+        before = [connection.execute(query).all() for query in (select(db.samples), select(*narrow))]
+    with house.store.writing() as connection:
+        connection.execute(delete(db.dataset_rows).where(db.dataset_rows.c.row_id == first.row_id))
+    now_s = before[0][0].changed_at
+    assert row_log.reconcile(house.store, house.dataset, now_s=now_s) == (0, 1)
+    with house.store.reading() as connection:
+        assert [connection.execute(query).all() for query in (select(db.samples), select(*narrow))] == before
 
 
 def test_rows_wait_in_the_database_while_the_file_can_not_be_written(

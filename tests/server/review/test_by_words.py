@@ -187,6 +187,7 @@ def test_what_several_terms_mean_is_merged_only_where_it_is_short(desk: House, w
 
 
 def planned(connection: Connection, query: Select[Any]) -> list[str]:
+    """The steps by which SQLite answers it."""
     literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     return [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
 

@@ -24,7 +24,7 @@ from server.dataset.sample_row import SampleRow, State
 from server.review import narrowing, near, searching
 from server.review.moment_filter import MomentFilter
 from server.review.narrowing import LookedUp
-from tests.server.review.test_by_words import row_with
+from tests.server.review.test_by_words import planned, row_with
 
 NOW_S = 1_000.0
 WEARERS, DEVICES, MODELS = ("Ada", "Bea", "Cem", "Dai"), ("pi-1", "pi-2"), ("", "night-1", "night-2")
@@ -225,8 +225,7 @@ def test_sqlite_reads_a_list_where_it_stands(known: Known, wanted: dict[str, Any
         if analyzed:
             connection.execute(text("ANALYZE"))
         query = narrowing.in_order(LookedUp(connection, MomentFilter(**wanted)), limit=10)
-        literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
+        plan = planned(connection, query)
         connection.rollback()
     read = [step for step in plan if "samples USING" in step and "ix_samples_captured" not in step]
     assert read, plan
@@ -237,15 +236,14 @@ def test_sqlite_counts_by_indexes_alone(known: Known) -> None:
     for wanted in ({"wearer": "Bea"}, {"device": "pi-1"}, {"model": "night-1"}, {"since": 3.0}, {"words": "stop"}):
         with known.store.reading() as connection:
             query = narrowing.counting(LookedUp(connection, MomentFilter(**wanted)), "reviewed")
-            literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-            plan = [row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}"))]
+            plan = planned(connection, query)
         assert not [step for step in plan if "sought" in step or ("samples" in step and "COVERING" not in step)], plan
 
 
 def test_a_statement_takes_no_value_for_each_moment_that_was_found(
     known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 5,000 moments of each wearer and
+    """SQLite takes 32,766 values where it is built as it comes, PostgreSQL 65,535: 3,500 moments of each wearer and
     state are more."""
     wanted = MomentFilter(words="stop a")
     right = listed(known, wanted, "")
@@ -335,6 +333,5 @@ def test_days_that_have_more_than_a_rare_state_are_not_read_for_it(
     monkeypatch.setattr(narrowing, "SORTED", 60)
     with known.store.reading() as connection:
         query = narrowing.in_order(LookedUp(connection, MomentFilter(state="rejected", since=1.0)), limit=10)
-        literal = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        (step,) = (row.detail for row in connection.execute(text(f"EXPLAIN QUERY PLAN {literal}")))
+        (step,) = planned(connection, query)
     assert "ix_samples_decided (state=?)" in step
